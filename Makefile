@@ -1,0 +1,49 @@
+# Everything a reader or contributor does, one word each. `make` lists the words.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+SITE := _build/html
+
+.DEFAULT_GOAL := help
+.PHONY: help book test notebooks lint gifs serve clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; try make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[all]'
+	touch $@
+
+book: $(STAMP) ## build the site from the committed outputs
+	@# A fresh build each time: Sphinx keeps stale numbers of other pages otherwise.
+	rm -rf _build/html _build/.doctrees
+	$(BIN)/jupyter-book build . -W -n --keep-going
+	@echo "The book is at $(CURDIR)/$(SITE)/index.html"
+	@echo "Open that file in a browser, or run: make serve"
+
+test: book ## every test: library, notebooks against their outputs, built site
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks -n 2 --dist loadfile \
+	  --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
+
+notebooks: $(STAMP) ## execute all notebooks again, in place
+	$(BIN)/python -m tools.notebooks execute
+
+lint: $(STAMP) ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+gifs: $(STAMP) ## draw the animations again
+	$(BIN)/python -m moe_lib animate
+
+serve: ## show the built site on http://localhost:8000
+	@test -f $(SITE)/index.html || { echo "No site yet: run make book"; exit 1; }
+	$(PYTHON) -m http.server 8000 --bind localhost --directory $(SITE)
+
+clean: ## remove the built site and caches (the .venv stays)
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,57 @@
+"""What each built page carries: our own MathJax, no dead scripts, sound ARIA roles."""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+# Of MathJax: the component that Sphinx loads, its fonts, the rarer TeX commands, and
+# the licence, which must travel with them.
+MATHJAX_PARTS = [
+    "es5/tex-chtml.js",
+    "es5/output/chtml/fonts",
+    "es5/input/tex/extensions",
+    "LICENSE",
+]
+
+# What the theme and the bibliography write, and what assistive technology wants.
+ARIA_REPAIRS = {
+    'role="doc-biblioentry"': 'role="listitem"',
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+}
+
+
+def copy_mathjax(app: Sphinx) -> None:
+    """Copy MathJax from the installed package django-static-mathjax into the site."""
+    package = Path(find_spec("mathjax").submodule_search_locations[0])
+    source = package / "static" / "mathjax"
+    target = Path(app.outdir) / "_static" / "mathjax"
+    for part in MATHJAX_PARTS:
+        copy = target / part.removeprefix("es5/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if (source / part).is_dir():
+            shutil.copytree(source / part, copy, dirs_exist_ok=True)
+        else:
+            shutil.copy(source / part, copy)
+
+
+def repair_page(app, pagename, templatename, context, doctree) -> None:
+    """Mend the page's body and drop scripts that are of no use here."""
+    for written, wanted in ARIA_REPAIRS.items():
+        if context.get("body"):
+            context["body"] = context["body"].replace(written, wanted)
+    kept = []
+    for script in context.get("script_files", []):
+        # Thebe would load code from another host.
+        is_thebe = "thebe" in f"{script.filename}{script.attributes}".lower()
+        if not is_thebe and script not in kept:
+            kept.append(script)
+    context["script_files"] = kept
+
+
+def setup(app: Sphinx) -> dict:
+    """Connect to Sphinx."""
+    app.connect("builder-inited", copy_mathjax)
+    app.connect("html-page-context", repair_page, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,204 @@
+"""The notebook gate: what the book shows is what its code prints.
+
+The checker in `tools.notebooks` sees that every notebook was executed top to bottom;
+`pytest --nbval notebooks` runs it again and compares what it prints.
+"""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tools.notebooks import FOLDER, MAX_BYTES, METADATA, execute, problems
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda p: p.name)
+def test_notebook_is_as_executing_left_it(path):
+    assert problems(path) == []
+
+
+def test_the_book_shows_every_notebook():
+    toc = (ROOT / "_toc.yml").read_text()
+    listed = {
+        chapter["file"].removeprefix("notebooks/")
+        for part in yaml.safe_load(toc)["parts"]
+        for chapter in part["chapters"]
+        if chapter["file"].startswith("notebooks/")
+    }
+    assert listed == {path.stem for path in FOLDER.glob("*.ipynb")}
+
+
+# The gate must bite: one good notebook, and ways to spoil it.
+
+
+def good_notebook():
+    notebook = new_notebook(
+        metadata=copy.deepcopy(METADATA),
+        cells=[
+            new_markdown_cell("A third.", id="prose"),
+            new_code_cell(
+                "x = 1 / 3\nprint(f'{x:.3f}')",
+                id="print",
+                execution_count=1,
+                outputs=[new_output("stream", name="stdout", text="0.333\n")],
+            ),
+            new_code_cell(
+                "round(x, 2)",
+                id="show",
+                execution_count=2,
+                outputs=[
+                    new_output(
+                        "execute_result",
+                        data={"text/plain": "0.33"},
+                        execution_count=2,
+                    )
+                ],
+            ),
+        ],
+    )
+    notebook.nbformat_minor = 5
+    return notebook
+
+
+def save(notebook, folder):
+    path = folder / "fixture.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+def strip(notebook):
+    for cell in notebook.cells[1:]:
+        cell.outputs = []
+        cell.execution_count = None
+
+
+def never_run(notebook):
+    notebook.cells[2].execution_count = None
+
+
+def out_of_order(notebook):
+    notebook.cells[1].execution_count, notebook.cells[2].execution_count = 2, 1
+
+
+def swap_cells(notebook):
+    notebook.cells[1:] = notebook.cells[:0:-1]
+
+
+def change_printed_number(notebook):
+    notebook.cells[1].outputs[0].text = "0.334\n"
+
+
+def change_shown_number(notebook):
+    notebook.cells[2].outputs[0].data["text/plain"] = "0.34"
+
+
+def change_code(notebook):
+    notebook.cells[1].source = notebook.cells[1].source.replace("1 / 3", "1 / 4")
+
+
+def raising_code(notebook):
+    notebook.cells[2].source = "round(x, 2) / 0"
+
+
+def saved_error(notebook):
+    notebook.cells[2].outputs = [
+        new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])
+    ]
+
+
+def saved_warning(notebook):
+    notebook.cells[1].outputs += [new_output("stream", name="stderr", text="careful")]
+
+
+def absolute_path(notebook):
+    notebook.cells[1].outputs[0].text = "saved to /home/reader/out.npz\n"
+
+
+def other_kernel(notebook):
+    notebook.metadata.kernelspec.name = "my-env"
+
+
+def time_stamps(notebook):
+    notebook.cells[1].metadata["execution"] = {"iopub.status.busy": "2022-10-31"}
+
+
+def too_large(notebook):
+    notebook.cells[0].source = "x" * MAX_BYTES
+
+
+def no_code(notebook):
+    notebook.cells = notebook.cells[:1]
+
+
+def test_checker_passes_the_good_notebook(tmp_path):
+    assert problems(save(good_notebook(), tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (strip, "was never executed"),
+        (never_run, "was never executed"),
+        (out_of_order, "has execution count 2"),
+        (swap_cells, "has execution count 2"),
+        (saved_error, "ends in ZeroDivisionError"),
+        (saved_warning, "writes to stderr"),
+        (absolute_path, "shows an absolute path"),
+        (other_kernel, "metadata differ"),
+        (time_stamps, "holds time stamps"),
+        (too_large, "more than 1,500,000"),
+        (no_code, "no code cell"),
+    ],
+)
+def test_checker_fails_the_spoiled_notebook(spoil, message, tmp_path):
+    notebook = good_notebook()
+    spoil(notebook)
+    assert message in "\n".join(problems(save(notebook, tmp_path)))
+
+
+def nbval(path):
+    """Run the gate's second half as `make test` does."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", path, "-c", ROOT / "pyproject.toml"),
+            *("--rootdir", path.parent, "-p", "no:cacheprovider"),
+            *("--nbval", "--nbval-current-env"),
+            *("--nbval-sanitize-with", ROOT / "tests/notebooks/sanitize.cfg"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_nbval_passes_the_good_notebook(tmp_path):
+    run = nbval(save(good_notebook(), tmp_path))
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "2 passed" in run.stdout
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [swap_cells, change_printed_number, change_shown_number, change_code, raising_code],
+)
+def test_nbval_fails_the_spoiled_notebook(spoil, tmp_path):
+    notebook = good_notebook()
+    spoil(notebook)
+    run = nbval(save(notebook, tmp_path))
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert "fixture.ipynb::Cell" in run.stdout
+
+
+def test_executing_a_stripped_notebook_gives_the_good_one(tmp_path):
+    notebook = good_notebook()
+    strip(notebook)
+    path = save(notebook, tmp_path)
+    execute(path)
+    assert nbformat.read(path, as_version=4) == good_notebook()
