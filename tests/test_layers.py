@@ -15,7 +15,7 @@ LAYERS = {
     "model": 3,
     **dict.fromkeys(["optim", "diagnostics", "theory"], 4),
     "train": 5,
-    **dict.fromkeys(["recipes", "plotting", "results"], 6),
+    **dict.fromkeys(["recipes", "plotting", "results", "notebook"], 6),
     **dict.fromkeys(["figures", "animation"], 7),
     "cli": 8,
     **dict.fromkeys(["__main__", "__init__"], 9),
