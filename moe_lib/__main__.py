@@ -1,0 +1,7 @@
+"""``python -m moe_lib``."""
+
+import sys
+
+from moe_lib.cli import main
+
+sys.exit(main())

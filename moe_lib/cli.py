@@ -1,0 +1,160 @@
+"""The command line: ``python -m moe_lib``, a thin skin over the recipes."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from moe_lib.config import SETTINGS, check_int, setting
+from moe_lib.recipes import ModelRun, check_device, four_model_table, single_widths
+from moe_lib.results import Result, make_manifest, save_result
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m moe_lib", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("table", "train single and mixture, linear and cubic, and print the table"),
+        ("widths", "train single experts of several widths by Adam"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--setting", default="1", metavar="|".join(SETTINGS))
+        command.add_argument("--seeds", type=int, default=10, metavar="N")
+        command.add_argument("--device", default="cpu", metavar="cpu|cuda")
+        command.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
+        command.add_argument("--json", action="store_true", help="print one object")
+        command.add_argument("--steps", type=int, help="instead of the paper-size runs")
+        command.add_argument("--num-examples", type=int, help="in each of both sets")
+    text = "make the animations of dispatch"
+    command = commands.add_parser("animate", help=text, description=text)
+    command.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 for bad input, 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "animate":
+            return _animate(options.out)
+        config = setting(options.setting)
+        check_int("seeds", options.seeds, at_least=1)
+        check_device(options.device)
+        if options.steps is not None:
+            check_int("steps", options.steps, at_least=1)
+        if options.num_examples is not None:
+            n = options.num_examples
+            config = replace(config, num_train=n, num_test=n)
+        run = _table if options.command == "table" else _widths
+        return run(options, config)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"python -m moe_lib: {error}", file=sys.stderr)
+        return 2
+
+
+def _name_of_setting(options: argparse.Namespace) -> int | str:
+    return int(options.setting) if options.setting.isdigit() else options.setting
+
+
+def _save(
+    options: argparse.Namespace, path: Path, data: dict[str, Any], started: float
+) -> None:
+    manifest = make_manifest(
+        {"command": options.command, "setting": options.setting},
+        list(range(options.seeds)),
+        options.device,
+        wall_seconds=round(time.monotonic() - started, 1),
+        ddof=0,
+    )
+    save_result(Result(manifest, data), path)
+
+
+def _table(options: argparse.Namespace, config: Any) -> int:
+    """Train the four models; what is finished is on disk before the next one starts."""
+    path = options.out / f"table_setting{options.setting}.json"
+    partial = path.with_suffix(".partial.json")
+    started = time.monotonic()
+    runs: list[ModelRun] = []
+    models = four_model_table(
+        config, range(options.seeds), steps=options.steps, device=options.device
+    )
+    try:
+        for run in models:
+            runs.append(run)
+            _save(options, partial, {"models": [asdict(r) for r in runs]}, started)
+    except KeyboardInterrupt:
+        names = ", ".join(run.model for run in runs)
+        saved = f"{names} saved in {partial}" if runs else "no model was finished"
+        print(f"interrupted: {saved}", file=sys.stderr)
+        return 130
+    partial.replace(path)
+    rows = [run.summary() for run in runs]
+    if options.json:
+        name = _name_of_setting(options)
+        print(json.dumps({"setting": name, "seeds": options.seeds, "rows": rows}))
+    else:
+        _print_table(options, config, rows, path)
+    return 0
+
+
+def _print_table(
+    options: argparse.Namespace, config: Any, rows: list[dict[str, Any]], path: Path
+) -> None:
+    print(
+        f"Setting {options.setting}, {options.seeds} seed(s), {config.num_train} train "
+        f"+ {config.num_test} test examples, mean ± sd (ddof 0) over seeds\n"
+    )
+    print(f"{'model':<16}{'test accuracy (%)':>20}{'dispatch entropy (nats)':>28}")
+    for row in rows:
+        cells = []
+        for name, digits in (("test_accuracy", 2), ("dispatch_entropy", 3)):
+            mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
+            known = mean is not None
+            cells.append(f"{mean:.{digits}f} ± {sd:.{digits}f}" if known else "-")
+        print(f"{row['model']:<16}{cells[0]:>20}{cells[1]:>28}")
+    print(f"\nsaved in {path}")
+
+
+def _widths(options: argparse.Namespace, config: Any) -> int:
+    path = options.out / f"widths_setting{options.setting}.json"
+    started = time.monotonic()
+    steps = {} if options.steps is None else {"steps": options.steps}
+    try:
+        rows = single_widths(
+            config, range(options.seeds), device=options.device, **steps
+        )
+    except KeyboardInterrupt:
+        print("interrupted: nothing was finished", file=sys.stderr)
+        return 130
+    _save(options, path, {"rows": rows}, started)
+    if options.json:
+        name = _name_of_setting(options)
+        print(json.dumps({"setting": name, "seeds": options.seeds, "rows": rows}))
+        return 0
+    print(
+        f"{'activation':<12}{'filters':>8}{'seed':>6}{'train (%)':>12}{'test (%)':>12}"
+    )
+    for row in rows:
+        print(
+            f"{row['activation']:<12}{row['width']:>8}{row['seed']:>6}"
+            f"{row['train_accuracy']:>12.2f}{row['test_accuracy']:>12.2f}"
+        )
+    print(f"\nsaved in {path}")
+    return 0
+
+
+def _animate(folder: Path) -> int:
+    from moe_lib.animation import make_animations  # needs the extra `figures`
+
+    for path in make_animations(folder):
+        print(path)
+    return 0

@@ -1,0 +1,319 @@
+"""Definition 3.1: examples made of patches, in clusters that nobody tells the model.
+
+Axes: S runs, n examples, P patches, d dimensions, K clusters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from moe_lib.config import DataConfig, check_int
+from moe_lib.rng import generator as make_generator
+
+
+class PatchRole(IntEnum):
+    """What a patch is. A model never sees this."""
+
+    FEATURE = 0
+    CENTER = 1
+    FEATURE_NOISE = 2
+    NOISE = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Signals:
+    """The 2 K orthonormal directions from which all examples are made.
+
+    Attributes
+    ----------
+    feature : Tensor
+        v, shape [K, d] or [S, K, d]: the direction that carries the label in cluster k.
+    center : Tensor
+        c, same shape: the direction that tells cluster k.
+    """
+
+    feature: Float[Tensor, "*runs K d"]
+    center: Float[Tensor, "*runs K d"]
+
+    def to(self, target: torch.device | torch.dtype | str) -> "Signals":
+        """Return the signals on another device or in another dtype."""
+        return Signals(self.feature.to(target), self.center.to(target))
+
+
+@dataclass(frozen=True, eq=False)
+class PatchDataset:
+    """Labelled examples, with what is known of their hidden structure.
+
+    Attributes
+    ----------
+    x : Tensor
+        Patches, shape [n, P, d]; with a leading runs axis [S, n, P, d] when each run
+        has its own data.
+    y : Tensor
+        Labels -1 or +1 in the dtype of ``x``, shape [n] or [S, n].
+    cluster : Tensor or None
+        Cluster k of each example. None for data from outside without cluster ids.
+    noise_cluster, noise_sign : Tensor or None
+        The cluster k' != k whose signal appears as feature noise, and its sign epsilon.
+    patch_role : Tensor or None
+        The :class:`PatchRole` of each patch, shape [n, P] or [S, n, P].
+    signals : Signals or None
+        The directions from which the examples were made.
+    """
+
+    x: Float[Tensor, "*runs n P d"]
+    y: Float[Tensor, "*runs n"]
+    cluster: Int[Tensor, "*runs n"] | None = None
+    noise_cluster: Int[Tensor, "*runs n"] | None = None
+    noise_sign: Float[Tensor, "*runs n"] | None = None
+    patch_role: Int[Tensor, "*runs n P"] | None = None
+    signals: Signals | None = None
+
+    @cached_property
+    def patch_sum(self) -> Float[Tensor, "*runs n d"]:
+        """Sum of the patches of each example: all that a router sees of it."""
+        return self.x.sum(dim=-2)
+
+    @property
+    def num_clusters(self) -> int | None:
+        """K, or None where clusters are unknown."""
+        if self.signals is not None:
+            return self.signals.feature.shape[-2]
+        return None if self.cluster is None else int(self.cluster.max()) + 1
+
+    def __len__(self) -> int:
+        """Return n, the number of examples (of each run)."""
+        return self.y.shape[-1]
+
+    def to(self, target: torch.device | torch.dtype | str) -> "PatchDataset":
+        """Return the data on another device, or its real parts in another dtype."""
+        moved = {}
+        for name, value in _present(self).items():
+            keep = isinstance(target, torch.dtype) and not (
+                isinstance(value, Signals) or value.is_floating_point()
+            )
+            moved[name] = value if keep else value.to(target)
+        return replace(self, **moved)
+
+    def head(self, num_examples: int) -> "PatchDataset":
+        """Return the first ``num_examples`` (>= 1) examples (of each run)."""
+        check_int("num_examples", num_examples, at_least=1)
+        runs = self.y.dim() - 1
+        rows = (slice(None),) * runs + (slice(num_examples),)
+        cut = {k: v[rows] for k, v in _present(self).items() if k != "signals"}
+        return replace(self, **cut)
+
+    @staticmethod
+    def from_tensors(
+        x: Shaped[Tensor, "..."],
+        y: Shaped[Tensor, "..."],
+        cluster: Shaped[Tensor, "..."] | None = None,
+        *,
+        num_patches: int = 4,
+    ) -> "PatchDataset":
+        """Check data from outside and bring it to the form that all models take.
+
+        Parameters
+        ----------
+        x : Tensor
+            Floating point, finite, shape [n, P, d] with P >= 2, or the flat layout
+            [n, 1, P*d] of the authors' code.
+        y : Tensor
+            n labels in {-1, 1} or in {0, 1} (0 becomes -1).
+        cluster : Tensor, optional
+            n integer cluster ids >= 0.
+        num_patches : int
+            P, read only to unfold the flat layout.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape, a dtype or a value breaks these rules.
+        """
+        x = _checked_patches(x, num_patches)
+        n = x.shape[0]
+        if y.shape != (n,):
+            raise ValueError(f"y must have shape ({n},) like x, got {tuple(y.shape)}")
+        if not torch.isin(y, torch.tensor([-1, 0, 1], device=y.device).to(y)).all() or (
+            (y == -1).any() and (y == 0).any()
+        ):
+            seen = y.unique()[:5].tolist()
+            raise ValueError(f"y must be in {{-1, 1}} or in {{0, 1}}, got {seen}")
+        if cluster is not None:
+            _check_clusters(cluster, n)
+            cluster = cluster.long()
+        return PatchDataset(x=x, y=torch.where(y > 0, 1, -1).to(x), cluster=cluster)
+
+
+def _present(data: PatchDataset) -> dict:
+    values = {f.name: getattr(data, f.name) for f in fields(data)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _checked_patches(x: Tensor, num_patches: int) -> Tensor:
+    if not x.is_floating_point():
+        raise TypeError(f"x must be a floating-point tensor, got {x.dtype}")
+    if x.dim() != 3 or 0 in x.shape:
+        raise ValueError(
+            f"x must have shape [n, P, d] or [n, 1, P*d], none of them 0, "
+            f"got {list(x.shape)}"
+        )
+    if not x.isfinite().all():
+        bad = int((~x.isfinite()).sum())
+        raise ValueError(f"x must be finite, got {bad} NaN or infinite values")
+    if x.shape[1] > 1:
+        return x
+    check_int("num_patches", num_patches, at_least=2)
+    if x.shape[2] % num_patches:
+        raise ValueError(
+            f"x of shape [n, 1, P*d] must have a last axis divisible by num_patches = "
+            f"{num_patches}, got {x.shape[2]}"
+        )
+    return x.reshape(x.shape[0], num_patches, -1)
+
+
+def _check_clusters(cluster: Tensor, n: int) -> None:
+    if (
+        cluster.is_floating_point()
+        or cluster.is_complex()
+        or cluster.dtype is torch.bool
+    ):
+        raise TypeError(f"cluster must be an integer tensor, got {cluster.dtype}")
+    if cluster.shape != (n,):
+        raise ValueError(
+            f"cluster must have shape ({n},) like y, got {tuple(cluster.shape)}"
+        )
+    if (cluster < 0).any():
+        raise ValueError(f"cluster must be >= 0, got {int(cluster.min())}")
+
+
+def sample_signals(config: DataConfig, *, generator: torch.Generator) -> Signals:
+    """Draw the 2 K orthonormal signals, uniformly among all orthonormal frames.
+
+    References
+    ----------
+    Chen et al. (2022), Definition 3.1. The uniform (Haar) law is ours: the paper only
+    asks for orthonormality.
+    """
+    k = config.num_clusters
+    gaussian = torch.randn(config.dim, 2 * k, generator=generator, dtype=torch.float64)
+    q, r = torch.linalg.qr(gaussian)
+    frame = (q * r.diagonal().sign()).T.float()
+    return Signals(feature=frame[:k].clone(), center=frame[k:].clone())
+
+
+def sample_dataset(
+    config: DataConfig,
+    signals: Signals,
+    num_examples: int,
+    *,
+    generator: torch.Generator,
+) -> PatchDataset:
+    """Draw examples from the distribution of Definition 3.1, patches shuffled.
+
+    Parameters
+    ----------
+    config : DataConfig
+        Ranges, noise level, K, P and d.
+    signals : Signals
+        Feature signals v and cluster centres c, shape [K, d] each.
+    num_examples : int
+        n >= 1.
+    generator : torch.Generator
+        Source of all draws.
+
+    Returns
+    -------
+    PatchDataset
+        float32 patches [n, P, d] with all hidden labels kept.
+
+    References
+    ----------
+    Chen et al. (2022), Definition 3.1.
+    """
+    check_int("num_examples", num_examples, at_least=1)
+    n, k_max, p, d = num_examples, config.num_clusters, config.num_patches, config.dim
+    if signals.feature.shape != (k_max, d) or signals.center.shape != (k_max, d):
+        raise ValueError(
+            f"signals must have shape ({k_max}, {d}), got "
+            f"{tuple(signals.feature.shape)} and {tuple(signals.center.shape)}"
+        )
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(n, 1, generator=generator)
+
+    def sign() -> Tensor:
+        return torch.randint(0, 2, (n,), generator=generator).float() * 2 - 1
+
+    cluster = torch.randint(0, k_max, (n,), generator=generator)
+    shift = torch.randint(1, k_max, (n,), generator=generator)
+    noise_cluster = (cluster + shift) % k_max
+    y, noise_sign = sign(), sign()
+    alpha, beta, gamma = (
+        uniform(*r) for r in (config.alpha, config.beta, config.gamma)
+    )
+    # A random order of 0..P-1 in each row; whatever comes after the three signals
+    # is Gaussian noise.
+    order = torch.rand(n, p, generator=generator).argsort(dim=1)
+    role = order.clamp(max=PatchRole.NOISE)
+
+    x = torch.randn(n, p, d, generator=generator) * (config.sigma_p / d**0.5)
+    x[role == PatchRole.FEATURE] = y[:, None] * alpha * signals.feature[cluster]
+    x[role == PatchRole.CENTER] = beta * signals.center[cluster]
+    x[role == PatchRole.FEATURE_NOISE] = (
+        noise_sign[:, None] * gamma * signals.feature[noise_cluster]
+    )
+    return PatchDataset(x, y, cluster, noise_cluster, noise_sign, role, signals)
+
+
+def make_data(config: DataConfig, seed: int) -> tuple[PatchDataset, PatchDataset]:
+    """Draw the training set and the test set of one seed, with common signals.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the seed is not an integer >= 0.
+    """
+    signals = sample_signals(config, generator=make_generator(seed, "signals"))
+    train, test = (
+        sample_dataset(config, signals, n, generator=make_generator(seed, stream))
+        for n, stream in (
+            (config.num_train, "train_data"),
+            (config.num_test, "test_data"),
+        )
+    )
+    return train, test
+
+
+def stack_runs(datasets: Sequence[PatchDataset]) -> PatchDataset:
+    """Put the data of several runs side by side along a new leading runs axis.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or if their shapes or known labels differ.
+    """
+    if not datasets:
+        raise ValueError("datasets must hold at least one data set, got none")
+    shapes = {tuple(data.x.shape) for data in datasets}
+    if len(shapes) > 1:
+        raise ValueError(f"datasets must have equal shapes, got {sorted(shapes)}")
+    known = {tuple(_present(data)) for data in datasets}
+    if len(known) > 1:
+        raise ValueError(f"datasets must know the same labels, got {sorted(known)}")
+    parts: dict = {}
+    for name in known.pop():
+        values = [getattr(data, name) for data in datasets]
+        if name == "signals":
+            parts[name] = Signals(
+                torch.stack([v.feature for v in values]),
+                torch.stack([v.center for v in values]),
+            )
+        else:
+            parts[name] = torch.stack(values)
+    return PatchDataset(**parts)

@@ -1,0 +1,102 @@
+"""What the weights have learned, read against the signals that made the data.
+
+Axes: S runs, K clusters, M experts, J filters, d dimensions.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from moe_lib.data import PatchDataset, Signals
+from moe_lib.experts import routed_expert_outputs
+from moe_lib.model import MoE
+
+
+@dataclass(frozen=True, eq=False)
+class Alignments:
+    """Inner products of weights and signals.
+
+    Attributes
+    ----------
+    expert_feature : Tensor
+        max_j <w_mj, v_k>, signed, shape [S, M, K].
+    router_center : Tensor
+        <theta_m, c_k>, shape [S, M, K].
+    router_feature : Tensor
+        <theta_m, v_k>, shape [S, M, K].
+    """
+
+    expert_feature: Float[Tensor, "S M K"]
+    router_center: Float[Tensor, "S M K"]
+    router_feature: Float[Tensor, "S M K"]
+
+
+@torch.no_grad()
+def alignments(model: MoE, signals: Signals) -> Alignments:
+    """Measure how far experts and router point along the signals.
+
+    The maximum over filters is signed, as in the definition of the specialist sets:
+    a large negative product does not count.
+
+    References
+    ----------
+    Chen et al. (2022), Section 5 (specialist sets) and the inner-product figures.
+    """
+    filters = model.expert_weight @ _per_run(signals.feature).unsqueeze(-3).mT
+    theta = model.router_weight.mT
+    return Alignments(
+        expert_feature=filters.amax(dim=2),
+        router_center=theta @ signals.center.mT,
+        router_feature=theta @ signals.feature.mT,
+    )
+
+
+def _per_run(signals: Float[Tensor, "*runs K d"]) -> Float[Tensor, "S K d"]:
+    return signals if signals.dim() == 3 else signals[None]
+
+
+def specialists(expert_feature: Float[Tensor, "S M K"]) -> Int[Tensor, "S M"]:
+    """Return the cluster k whose signal each expert is best aligned with.
+
+    At initialisation this is the paper's prediction: expert m belongs to M_k.
+
+    References
+    ----------
+    Chen et al. (2022), Section 5: M_k = {m : argmax_k' max_j <v_k', w_mj> = k}.
+    """
+    return expert_feature.argmax(dim=-1)
+
+
+def majority_cluster(counts: Int[Tensor, "S K M"]) -> Int[Tensor, "S M"]:
+    """Return the cluster that sends each expert the most examples, -1 if none does."""
+    return torch.where(counts.sum(dim=1) > 0, counts.argmax(dim=1), -1)
+
+
+@torch.no_grad()
+def expert_accuracy(model: MoE, data: PatchDataset) -> Float[Tensor, "S M K"]:
+    """Return the accuracy of every expert alone on every cluster.
+
+    Raises
+    ------
+    ValueError
+        If the clusters of ``data`` are unknown.
+    """
+    if data.cluster is None or data.num_clusters is None:
+        raise ValueError("data must have cluster ids, got cluster=None")
+    num_runs, num_experts = model.expert_weight.shape[:2]
+    rows = []
+    for expert in range(num_experts):
+        output = routed_expert_outputs(
+            data.x,
+            model.expert_weight[:, expert : expert + 1],
+            torch.zeros(num_runs, len(data), dtype=torch.long, device=data.x.device),
+            model.config.activation,
+        )
+        correct = (data.y * output > 0).double()
+        member = [(data.cluster == k).double() for k in range(data.num_clusters)]
+        rows.append(
+            torch.stack([(correct * m).sum(-1) / m.sum(-1) for m in member], dim=-1)
+        )
+    return torch.stack(rows, dim=1)

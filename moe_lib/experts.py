@@ -1,0 +1,162 @@
+"""Stacked two-layer convolutional experts, and who computes what for whom.
+
+Expert m maps an example to f_m(x) = sum_j sum_p sigma(<w_mj, x_p>): the same J filters
+on every patch, no bias, second layer fixed to ones, one signed number out
+(Chen et al. 2022, Section 3). Axes: S runs, n examples, P patches, d dimensions,
+M experts, J filters.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from moe_lib.config import ACTIVATION_NAMES, check_choice
+
+BLOCK_EXAMPLES = 1024  # on a CPU: a block of patches and its responses stay in cache
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation sigma and its derivative, both elementwise."""
+
+    value: Callable[[Tensor], Tensor]
+    derivative: Callable[[Tensor], Tensor]
+
+
+def _gelu_derivative(z: Tensor) -> Tensor:
+    cdf = 0.5 * (1 + torch.erf(z / math.sqrt(2)))
+    return cdf + z * torch.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+
+
+ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
+    {
+        "linear": Activation(lambda z: z, torch.ones_like),
+        "cubic": Activation(lambda z: z * z * z, lambda z: 3 * z * z),
+        "relu": Activation(torch.relu, lambda z: (z > 0).to(z)),
+        "celu": Activation(functional.celu, lambda z: z.clamp(max=0).exp()),
+        "gelu": Activation(functional.gelu, _gelu_derivative),
+        "tanh": Activation(torch.tanh, lambda z: 1 - torch.tanh(z) ** 2),
+    }
+)
+assert tuple(ACTIVATIONS) == ACTIVATION_NAMES
+
+
+def dense_expert_outputs(
+    x: Float[Tensor, "*runs n P d"],
+    weight: Float[Tensor, "S M J d"],
+    activation: str,
+) -> Float[Tensor, "S n M"]:
+    """Compute f_m(x) of every expert on every example, as the formula is written.
+
+    Slow and readable: it holds the responses of all experts at once. It serves as
+    the oracle of :func:`routed_expert_outputs`, and where every output is wanted.
+
+    References
+    ----------
+    Chen et al. (2022), Section 3.
+    """
+    check_choice("activation", activation, ACTIVATION_NAMES)
+    responses = torch.einsum("...npd,...mjd->...nmpj", x, weight)
+    return ACTIVATIONS[activation].value(responses).sum(dim=(-1, -2))
+
+
+def routed_expert_outputs(
+    x: Float[Tensor, "*runs n P d"],
+    weight: Float[Tensor, "S M J d"],
+    expert_index: Int[Tensor, "S n"],
+    activation: str,
+) -> Float[Tensor, "S n"]:
+    """Compute f_m(x_i) for the one expert m = expert_index[i] of each example.
+
+    Examples are sorted by expert and visited in small blocks, so the cost does not
+    grow with M and no copy of the data is made. Differentiable (once) in ``x`` and
+    ``weight``.
+
+    Parameters
+    ----------
+    x : Tensor
+        Patches, shape [n, P, d] shared by all runs, or [S, n, P, d].
+    weight : Tensor
+        Filters of all experts, shape [S, M, J, d].
+    expert_index : Tensor
+        Expert in [0, M) of each example, shape [S, n].
+    activation : str
+        One of :data:`moe_lib.config.ACTIVATION_NAMES`.
+
+    References
+    ----------
+    Chen et al. (2022), Section 3. The evaluation order is ours.
+    """
+    check_choice("activation", activation, ACTIVATION_NAMES)
+    x = x.expand(weight.shape[0], *x.shape[-3:])
+    return _RoutedExperts.apply(x, weight, expert_index, ACTIVATIONS[activation])
+
+
+def _blocks(
+    expert_index: Tensor, num_experts: int
+) -> Iterator[tuple[int, int, Tensor | slice]]:
+    """Yield (run, expert, rows): all examples, a block of one expert at a time."""
+    num_runs, n = expert_index.shape
+    size = BLOCK_EXAMPLES if expert_index.device.type == "cpu" else n
+    if num_experts == 1:
+        for run in range(num_runs):
+            for start in range(0, n, size):
+                yield run, 0, slice(start, start + size)
+        return
+    offset = torch.arange(num_runs, device=expert_index.device)[:, None] * num_experts
+    counts = torch.bincount(
+        (expert_index + offset).flatten(), minlength=num_runs * num_experts
+    )
+    per_run = counts.view(num_runs, num_experts).tolist()
+    order = expert_index.argsort(dim=1, stable=True)
+    for run in range(num_runs):
+        for expert, rows in enumerate(order[run].split(per_run[run])):
+            if len(rows):
+                for block in rows.split(size):
+                    yield run, expert, block
+
+
+def _rows(x: Tensor, rows: Tensor | slice) -> Tensor:
+    return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
+
+
+class _RoutedExperts(torch.autograd.Function):
+    """Forward and backward over blocks; responses are recomputed, never stored."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, expert_index: Tensor, act: Activation
+    ) -> Tensor:
+        output = x.new_empty(expert_index.shape)
+        blocks = list(_blocks(expert_index, weight.shape[1]))
+        for run, expert, rows in blocks:
+            patches = _rows(x[run], rows)
+            responses = patches.flatten(0, 1) @ weight[run, expert].T
+            output[run][rows] = act.value(responses).view(len(patches), -1).sum(1)
+        ctx.save_for_backward(x, weight)
+        ctx.blocks, ctx.act = blocks, act
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple:
+        x, weight = ctx.saved_tensors
+        grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros_like(weight)
+        for run, expert, rows in ctx.blocks:
+            patches = _rows(x[run], rows)
+            filters = weight[run, expert]
+            flat = patches.flatten(0, 1)
+            slope = ctx.act.derivative(flat @ filters.T)
+            slope.view(len(patches), -1).mul_(grad_output[run][rows][:, None])
+            grad_weight[run, expert].addmm_(slope.T, flat)
+            if grad_x is not None:
+                grad_x[run][rows] = (slope @ filters).view_as(patches)
+        return grad_x, grad_weight, None, None

@@ -1,0 +1,100 @@
+"""Numbers that describe a trained model: pure functions of tensors.
+
+Axes: S runs, n examples, K clusters (or any other grouping), M experts.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from moe_lib.config import check_int
+
+
+def accuracy(
+    output: Float[Tensor, "S n"], y: Float[Tensor, "*runs n"]
+) -> Float[Tensor, " S"]:
+    """Return the fraction of examples with y F(x) > 0; an output of 0 is an error.
+
+    References
+    ----------
+    Chen et al. (2022), Theorem 4.1 counts y F(x) <= 0 as the error.
+    """
+    return (y * output > 0).double().mean(dim=-1)
+
+
+def dispatch_counts(
+    group: Int[Tensor, "*runs n"],
+    expert_index: Int[Tensor, "S n"],
+    *,
+    num_groups: int,
+    num_experts: int,
+) -> Int[Tensor, "S K M"]:
+    """Count the examples of each group that go to each expert.
+
+    Parameters
+    ----------
+    group : Tensor
+        Group (usually the cluster) in [0, num_groups) of each example, [n] or [S, n].
+    expert_index : Tensor
+        Expert in [0, num_experts) of each example, shape [S, n].
+    num_groups, num_experts : int
+        K and M.
+
+    Raises
+    ------
+    ValueError
+        If an index is out of its range.
+    """
+    for name, index, size in (
+        ("group", group, num_groups),
+        ("expert_index", expert_index, num_experts),
+    ):
+        check_int(f"num_{name}", size, at_least=1)
+        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
+            seen = f"[{int(index.min())}, {int(index.max())}]"
+            raise ValueError(f"{name} must lie in [0, {size}), got {seen}")
+    num_runs = expert_index.shape[0]
+    run = torch.arange(num_runs, device=expert_index.device)[:, None]
+    cell = (run * num_groups + group) * num_experts + expert_index
+    counts = torch.bincount(
+        cell.flatten(), minlength=num_runs * num_groups * num_experts
+    )
+    return counts.view(num_runs, num_groups, num_experts)
+
+
+def _entropy_of_rows(counts: Float[Tensor, "... K"]) -> Float[Tensor, "..."]:
+    share = counts / counts.sum(dim=-1, keepdim=True).clamp(min=1)
+    return -torch.xlogy(share, share).sum(dim=-1)
+
+
+def dispatch_entropy(counts: Int[Tensor, "*S K M"]) -> Float[Tensor, "*S"]:
+    """Return H(cluster | expert) in nats: how mixed each expert's examples are.
+
+    It lies in [0, ln K], and is 0 exactly when every expert in use receives a single
+    cluster. Several experts may share a cluster at no cost.
+
+    Parameters
+    ----------
+    counts : Tensor
+        Examples of cluster k sent to expert m, shape [..., K, M].
+
+    References
+    ----------
+    Chen et al. (2022), equation (6.1).
+    """
+    counts = counts.double()
+    load = counts.sum(dim=-2)
+    share = load / load.sum(dim=-1, keepdim=True).clamp(min=1)
+    return (share * _entropy_of_rows(counts.mT)).sum(dim=-1)
+
+
+def mutual_information(counts: Int[Tensor, "*S K M"]) -> Float[Tensor, "*S"]:
+    """Return I(group; expert) in nats: what the chosen expert tells of the group.
+
+    Parameters
+    ----------
+    counts : Tensor
+        Examples of group k sent to expert m, shape [..., K, M].
+    """
+    group_entropy = _entropy_of_rows(counts.double().sum(dim=-1))
+    return group_entropy - dispatch_entropy(counts)

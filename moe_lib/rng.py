@@ -1,0 +1,39 @@
+"""One seed, several independent streams of random numbers.
+
+Nothing else in the library creates or seeds a generator, and nothing reads torch's
+global one: the same seed on the same machine gives the same bits.
+"""
+
+import numpy as np
+import torch
+
+from moe_lib.config import check_choice, check_int
+
+STREAMS = ("signals", "train_data", "test_data", "init", "router_noise")
+
+
+def generator(seed: int, stream: str) -> torch.Generator:
+    """Return the generator of one named stream of ``seed``.
+
+    All draws are made on the CPU, also for models on a GPU, so that what a seed means
+    does not depend on the device.
+
+    Parameters
+    ----------
+    seed : int
+        The seed of a run, >= 0.
+    stream : str
+        ``signals``, ``train_data``, ``test_data``, ``init`` or ``router_noise``.
+        Streams of one seed are independent: drawing more from one of them changes
+        nothing in another.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the seed is not an integer >= 0 or the stream is unknown.
+    """
+    check_int("seed", seed, at_least=0)
+    check_choice("stream", stream, STREAMS)
+    sequence = np.random.SeedSequence([seed, STREAMS.index(stream)])
+    state = sequence.generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
