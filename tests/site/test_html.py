@@ -1,8 +1,16 @@
 """Links, loads and names in the built pages."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.site.checks import broken_links, external_loads, html_files, unnamed_media
+from tests.site.checks import (
+    Page,
+    broken_links,
+    external_loads,
+    html_files,
+    unnamed_media,
+)
 
 
 def test_no_link_is_broken(site):
@@ -20,6 +28,12 @@ def test_images_and_videos_are_named(site):
 def test_every_page_of_the_contents_is_built(site):
     names = {path.stem for path in html_files(site)}
     assert {"01_data", "05_router_analysis", "notation", "glossary", "api"} <= names
+
+
+def test_the_api_page_shows_every_module(site):
+    modules = (Path(__file__).parents[2] / "moe_lib").glob("[!_]*.py")
+    anchors = Page(site / "book" / "api.html").anchors
+    assert {f"module-moe_lib.{path.stem}" for path in modules} <= anchors
 
 
 # Each check must find what it is there to find.
