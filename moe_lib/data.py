@@ -139,11 +139,9 @@ class PatchDataset:
         n = x.shape[0]
         if y.shape != (n,):
             raise ValueError(f"y must have shape ({n},) like x, got {tuple(y.shape)}")
-        if not torch.isin(y, torch.tensor([-1, 0, 1], device=y.device).to(y)).all() or (
-            (y == -1).any() and (y == 0).any()
-        ):
-            seen = y.unique()[:5].tolist()
-            raise ValueError(f"y must be in {{-1, 1}} or in {{0, 1}}, got {seen}")
+        labels = y.unique().tolist()
+        if not (set(labels) <= {-1, 1} or set(labels) <= {0, 1}):
+            raise ValueError(f"y must be in {{-1, 1}} or in {{0, 1}}, got {labels[:5]}")
         if cluster is not None:
             _check_clusters(cluster, n)
             cluster = cluster.long()

@@ -45,11 +45,12 @@ def dispatch_counts(
     ValueError
         If an index is out of its range.
     """
+    check_int("num_groups", num_groups, at_least=1)
+    check_int("num_experts", num_experts, at_least=1)
     for name, index, size in (
         ("group", group, num_groups),
         ("expert_index", expert_index, num_experts),
     ):
-        check_int(f"num_{name}", size, at_least=1)
         if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
             seen = f"[{int(index.min())}, {int(index.max())}]"
             raise ValueError(f"{name} must lie in [0, {size}), got {seen}")
