@@ -1,0 +1,156 @@
+"""Slow oracles: the paper's formulas as loops in float64, one run at a time.
+
+Nothing here knows how the library computes; torch only supplies numbers that carry
+gradients. Shapes: x [n][P][d], y [n], theta [d, M], filters [M, J, d], noise [n, M].
+"""
+
+import math
+
+import numpy as np
+import torch
+
+ACTIVATIONS = {
+    "linear": lambda z: z,
+    "cubic": lambda z: z**3,
+    "relu": lambda z: z if z > 0 else 0 * z,
+    "celu": lambda z: z if z > 0 else torch.exp(z) - 1,
+    "gelu": lambda z: z * (1 + torch.erf(z / math.sqrt(2))) / 2,
+    "tanh": lambda z: (torch.exp(z) - torch.exp(-z)) / (torch.exp(z) + torch.exp(-z)),
+}
+
+
+def expert(patches, filters, activation):
+    """f(x) = sum over filters j and patches p of sigma(<w_j, x_p>)."""
+    sigma = ACTIVATIONS[activation]
+    total = 0.0
+    for w in filters:
+        for patch in patches:
+            total = total + sigma((w * patch).sum())
+    return total
+
+
+def single_outputs(x, filters, activation):
+    """F(x) = f(x) for each example; filters [J, d]."""
+    return torch.stack([expert(patches, filters, activation) for patches in x])
+
+
+def logits(patches, theta):
+    """h_m(x) = sum over patches p of <theta_m, x_p>, a list over experts."""
+    result = []
+    for m in range(theta.shape[1]):
+        h = 0.0
+        for patch in patches:
+            h = h + (theta[:, m] * patch).sum()
+        result.append(h)
+    return result
+
+
+def gate(h):
+    """pi_m = exp(h_m) / sum over q of exp(h_q), a list over experts."""
+    weights = [torch.exp(value) for value in h]
+    return [weight / sum(weights) for weight in weights]
+
+
+def choice(h, noise=None):
+    """The first m that maximises h_m, or h_m + r_m."""
+    scores = [v.item() for v in h]
+    if noise is not None:
+        scores = [s + r.item() for s, r in zip(scores, noise, strict=True)]
+    return scores.index(max(scores))
+
+
+def moe_outputs(x, theta, filters, activation, noise=None):
+    """F(x) = pi_m(x) f_m(x) with m the noisy choice; also the list of choices."""
+    outputs, chosen = [], []
+    for i, patches in enumerate(x):
+        h = logits(patches, theta)
+        m = choice(h, None if noise is None else noise[i])
+        outputs.append(gate(h)[m] * expert(patches, filters[m], activation))
+        chosen.append(m)
+    return torch.stack(outputs), chosen
+
+
+def loss(outputs, y):
+    """(1/n) sum over i of log(1 + exp(-y_i F(x_i)))."""
+    total = 0.0
+    for output, label in zip(outputs, y, strict=True):
+        total = total + torch.log(1 + torch.exp(-label * output))
+    return total / len(y)
+
+
+def frobenius(matrix):
+    """Square root of the sum of squares."""
+    return math.sqrt(sum(v.item() ** 2 for row in matrix for v in row))
+
+
+def normalised_step(filters, gradient, eta):
+    """W_m - eta G_m / ||G_m||_F for each expert; where G_m is 0, W_m stays."""
+    moved = []
+    for w, g in zip(filters, gradient, strict=True):
+        norm = frobenius(g)
+        moved.append(w - eta * g / norm if norm > 0 else w)
+    return torch.stack(moved)
+
+
+def algorithm_1_step(x, y, theta, filters, activation, noise, eta, eta_r):
+    """One iteration of Algorithm 1: returns theta, filters and the loss before it."""
+    theta = theta.detach().requires_grad_()
+    filters = filters.detach().requires_grad_()
+    outputs, _ = moe_outputs(x, theta, filters, activation, noise)
+    value = loss(outputs, y)
+    g_theta, g_filters = torch.autograd.grad(value, [theta, filters])
+    return (
+        theta.detach() - eta_r * g_theta,
+        normalised_step(filters.detach(), g_filters, eta),
+        value.item(),
+    )
+
+
+def router_gradient(x, y, theta, filters, activation, noise):
+    """The gradient with respect to theta in closed form, without autograd.
+
+    (1/n) sum_i l'_i y_i f_{m_i}(x_i) pi_{m_i} (1[q = m_i] - pi_q) sum_p x_ip
+    """
+    gradient = np.zeros(theta.shape)
+    for i, patches in enumerate(x):
+        h = logits(patches, theta)
+        pi, m = [v.item() for v in gate(h)], choice(h, noise[i])
+        f, label = expert(patches, filters[m], activation).item(), y[i].item()
+        slope = -1 / (1 + math.exp(label * pi[m] * f))
+        for q in range(theta.shape[1]):
+            weight = slope * label * f * pi[m] * ((q == m) - pi[q]) / len(x)
+            for patch in patches:
+                gradient[:, q] += weight * patch.numpy()
+    return gradient
+
+
+def dispatch_counts(cluster, chosen, num_clusters, num_experts):
+    """n_km: how many examples of cluster k went to expert m."""
+    counts = [[0] * num_experts for _ in range(num_clusters)]
+    for k, m in zip(cluster, chosen, strict=True):
+        counts[int(k)][int(m)] += 1
+    return counts
+
+
+def dispatch_entropy(counts):
+    """Equation (6.1): -sum_m (n_m/n) sum_k (n_km/n_m) ln(n_km/n_m), n_m > 0."""
+    n = sum(sum(row) for row in counts)
+    total = 0.0
+    for m in range(len(counts[0])):
+        n_m = sum(row[m] for row in counts)
+        for row in counts:
+            if row[m] > 0:
+                total -= n_m / n * (row[m] / n_m) * math.log(row[m] / n_m)
+    return total
+
+
+def entropy(counts):
+    """-sum_k p_k ln p_k of a list of counts."""
+    shares = [count / sum(counts) for count in counts if count > 0]
+    return -sum(share * math.log(share) for share in shares)
+
+
+def accuracy(outputs, y):
+    """The share of examples with y F(x) > 0; an output of 0 is an error."""
+    right = [o.item() * t.item() > 0 for o, t in zip(outputs, y, strict=True)]
+    return sum(right) / len(right)
