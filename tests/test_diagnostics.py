@@ -1,0 +1,91 @@
+"""What the weights have learned, against loops."""
+
+import pytest
+import torch
+
+from moe_lib import PatchDataset, stack_runs
+from moe_lib.diagnostics import (
+    alignments,
+    expert_accuracy,
+    majority_cluster,
+    specialists,
+)
+from tests import reference
+from tests.toys import data_config, draw, moe, normal
+
+CONFIG = data_config(num_clusters=3, dim=7)
+
+
+def toy(shared, runs=2):
+    parts = [draw(CONFIG, 30, seed) for seed in range(runs)]
+    data = parts[0] if shared else stack_runs(parts)
+    return data.to(torch.float64), moe(runs=runs, experts=4, dim=7)
+
+
+def of_run(tensor, run, shared):
+    return tensor if shared else tensor[run]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_alignments_equal_the_loop(shared):
+    data, model = toy(shared)
+    got = alignments(model, data.signals)
+    for s in range(2):
+        v = of_run(data.signals.feature, s, shared)
+        c = of_run(data.signals.center, s, shared)
+        for m in range(4):
+            filters, theta = model.expert_weight[s, m], model.router_weight[s, :, m]
+            for k in range(3):
+                best = max((w * v[k]).sum().item() for w in filters)
+                toward_c = (theta * c[k]).sum().item()
+                toward_v = (theta * v[k]).sum().item()
+                assert got.expert_feature[s, m, k].item() == pytest.approx(best)
+                assert got.router_center[s, m, k].item() == pytest.approx(toward_c)
+                assert got.router_feature[s, m, k].item() == pytest.approx(toward_v)
+
+
+def test_alignments_carry_no_gradient():
+    data, model = toy(shared=True)
+    assert not alignments(model, data.signals).expert_feature.requires_grad
+
+
+def test_specialists_go_by_the_signed_maximum():
+    expert_feature = torch.tensor([[[-9.0, 0.1, 0.2], [0.3, -0.5, 0.2]]])
+    assert specialists(expert_feature).tolist() == [[2, 0]]
+
+
+def test_majority_cluster_names_the_largest_share_and_idle_experts():
+    counts = torch.tensor([[[5, 0, 0, 1], [2, 0, 7, 3]]])
+    assert majority_cluster(counts).tolist() == [[0, -1, 1, 1]]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_expert_accuracy_equals_the_loop(shared):
+    data, model = toy(shared)
+    got = expert_accuracy(model, data)
+    assert got.shape == (2, 4, 3)
+    for s in range(2):
+        x, y, cluster = (of_run(t, s, shared) for t in (data.x, data.y, data.cluster))
+        for m in range(4):
+            output = reference.single_outputs(
+                x, model.expert_weight[s, m].detach(), "cubic"
+            )
+            for k in range(3):
+                member = cluster == k
+                slow = reference.accuracy(output[member], y[member])
+                assert got[s, m, k].item() == pytest.approx(slow)
+
+
+def test_expert_accuracy_on_a_cluster_without_examples_is_nan():
+    data, model = toy(shared=True)
+    few = data.head(1)
+    seen = int(few.cluster)
+    known = expert_accuracy(model, few).isfinite()
+    assert known[..., seen].all()
+    assert known.sum() == known[..., seen].numel()
+
+
+def test_expert_accuracy_needs_clusters():
+    data = PatchDataset.from_tensors(normal(3, 4, 7), torch.tensor([1, 0, 1]))
+    with pytest.raises(ValueError, match=r"^data must have cluster ids, got cluster="):
+        expert_accuracy(moe(dim=7), data)
