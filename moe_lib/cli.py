@@ -9,8 +9,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from moe_lib.config import SETTINGS, check_int, setting
-from moe_lib.recipes import ModelRun, check_device, four_model_table, single_widths
+from moe_lib.checks import check_device, check_int
+from moe_lib.config import SETTINGS, setting
+from moe_lib.recipes import ModelRun, four_model_table, single_widths
 from moe_lib.results import Result, make_manifest, save_result
 
 

@@ -4,45 +4,12 @@ Each configuration is a frozen, keyword-only dataclass. A value out of range rai
 before any work starts, with a message that names the argument, the rule and the value.
 """
 
-import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 from types import MappingProxyType
 
+from moe_lib.checks import check_choice, check_int, check_range, check_real
+
 ACTIVATION_NAMES = ("linear", "cubic", "relu", "celu", "gelu", "tanh")
-
-
-def check_int(name: str, value: object, *, at_least: int) -> None:
-    """Raise unless ``value`` is an integer (not a bool) and at least ``at_least``."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value}")
-
-
-def check_real(name: str, value: object, *, positive: bool = False) -> None:
-    """Raise unless ``value`` is a finite number >= 0, or > 0 if ``positive``."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        rule = "positive" if positive else "non-negative"
-        raise ValueError(f"{name} must be finite and {rule}, got {value}")
-
-
-def check_range(name: str, value: object) -> None:
-    """Raise unless ``value`` is a pair ``(low, high)`` with ``0 < low <= high``."""
-    if not isinstance(value, tuple) or len(value) != 2:
-        raise TypeError(f"{name} must be a pair (low, high), got {value!r}")
-    for bound in value:
-        check_real(f"{name} bound", bound, positive=True)
-    if value[0] > value[1]:
-        raise ValueError(f"{name} must have low <= high, got {value}")
-
-
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raise unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

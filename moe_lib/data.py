@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from moe_lib.config import DataConfig, check_int
+from moe_lib.checks import check_clusters, check_int, checked_patches
+from moe_lib.config import DataConfig
 from moe_lib.rng import generator as make_generator
 
 
@@ -135,7 +136,7 @@ class PatchDataset:
         TypeError, ValueError
             If a shape, a dtype or a value breaks these rules.
         """
-        x = _checked_patches(x, num_patches)
+        x = checked_patches(x, num_patches)
         n = x.shape[0]
         if y.shape != (n,):
             raise ValueError(f"y must have shape ({n},) like x, got {tuple(y.shape)}")
@@ -143,7 +144,7 @@ class PatchDataset:
         if not (set(labels) <= {-1, 1} or set(labels) <= {0, 1}):
             raise ValueError(f"y must be in {{-1, 1}} or in {{0, 1}}, got {labels[:5]}")
         if cluster is not None:
-            _check_clusters(cluster, n)
+            check_clusters(cluster, n)
             cluster = cluster.long()
         return PatchDataset(x=x, y=torch.where(y > 0, 1, -1).to(x), cluster=cluster)
 
@@ -151,43 +152,6 @@ class PatchDataset:
 def _present(data: PatchDataset) -> dict:
     values = {f.name: getattr(data, f.name) for f in fields(data)}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _checked_patches(x: Tensor, num_patches: int) -> Tensor:
-    if not x.is_floating_point():
-        raise TypeError(f"x must be a floating-point tensor, got {x.dtype}")
-    if x.dim() != 3 or 0 in x.shape:
-        raise ValueError(
-            f"x must have shape [n, P, d] or [n, 1, P*d], none of them 0, "
-            f"got {list(x.shape)}"
-        )
-    if not x.isfinite().all():
-        bad = int((~x.isfinite()).sum())
-        raise ValueError(f"x must be finite, got {bad} NaN or infinite values")
-    if x.shape[1] > 1:
-        return x
-    check_int("num_patches", num_patches, at_least=2)
-    if x.shape[2] % num_patches:
-        raise ValueError(
-            f"x of shape [n, 1, P*d] must have a last axis divisible by num_patches = "
-            f"{num_patches}, got {x.shape[2]}"
-        )
-    return x.reshape(x.shape[0], num_patches, -1)
-
-
-def _check_clusters(cluster: Tensor, n: int) -> None:
-    if (
-        cluster.is_floating_point()
-        or cluster.is_complex()
-        or cluster.dtype is torch.bool
-    ):
-        raise TypeError(f"cluster must be an integer tensor, got {cluster.dtype}")
-    if cluster.shape != (n,):
-        raise ValueError(
-            f"cluster must have shape ({n},) like y, got {tuple(cluster.shape)}"
-        )
-    if (cluster < 0).any():
-        raise ValueError(f"cluster must be >= 0, got {int(cluster.min())}")
 
 
 def sample_signals(config: DataConfig, *, generator: torch.Generator) -> Signals:

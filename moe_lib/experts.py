@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from moe_lib.config import ACTIVATION_NAMES, check_choice
+from moe_lib.checks import check_choice
+from moe_lib.config import ACTIVATION_NAMES
 
 BLOCK_EXAMPLES = 1024  # on a CPU: a block of patches and its responses stay in cache
 

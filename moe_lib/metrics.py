@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from moe_lib.config import check_int
+from moe_lib.checks import check_int
 
 
 def accuracy(

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moe_lib.config import ModelConfig, check_int
+from moe_lib.checks import check_int
+from moe_lib.config import ModelConfig
 from moe_lib.experts import routed_expert_outputs
 from moe_lib.rng import generator
 from moe_lib.router import Routing, route, router_logits

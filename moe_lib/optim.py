@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from moe_lib.config import check_real
+from moe_lib.checks import check_real
 
 
 class NormalizedGD(torch.optim.Optimizer):

@@ -11,6 +11,7 @@ from importlib import resources
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import ListedColormap, to_rgb
 from numpy.typing import ArrayLike, NDArray
 from sklearn.neighbors import KNeighborsClassifier
@@ -20,22 +21,23 @@ CLUSTER_MARKERS = ("o", "s", "^", "D", "v", "P")
 EXPERT_COLORS = (
     "#332288",
     "#88CCEE",
-    "#44AA99",
-    "#117733",
-    "#999933",
+    "#009988",
+    "#EE7733",
     "#DDCC77",
     "#CC6677",
-    "#882255",
+    "#AA4499",
+    "#777777",
 )
 LABEL_COLORS = {-1: "#7A5195", 1: "#EF8A17"}
 LABEL_MARKERS = {-1: "v", 1: "^"}
 MODEL_COLORS = {"linear": "#5B6770", "cubic": "#B3261E"}
 INK, MUTED = "#222222", "#8A8A8A"
+STYLE = str(resources.files("moe_lib") / "style.mplstyle")
 
 
 def use_style() -> None:
     """Make the book's style matplotlib's own."""
-    plt.style.use(str(resources.files("moe_lib") / "style.mplstyle"))
+    plt.style.use(STYLE)
 
 
 def cycle(values: Sequence[str], index: int) -> str:
@@ -90,7 +92,6 @@ def plot_points(
                 color=color,
                 marker=marker,
                 linewidths=0,
-                alpha=0.75,
                 label=f"{name} {g:+d}".replace("-", "−")
                 if name == "label"
                 else f"{name} {g}",
@@ -101,7 +102,7 @@ def plot_points(
 
 
 def legend_of_groups(ax: Axes, **kwargs: object) -> None:
-    """Draw a legend with one opaque entry for each label, below the Axes by default."""
+    """Draw a legend below the Axes, with one entry for each label."""
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     place: dict = {
@@ -113,15 +114,11 @@ def legend_of_groups(ax: Axes, **kwargs: object) -> None:
     }
     legend = ax.legend(unique.values(), unique.keys(), **(place | kwargs))
     for handle in legend.legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
-            if hasattr(handle, "set_sizes"):
-                handle.set_sizes([40])
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([40])
 
 
-def plot_dispatch(
-    counts: ArrayLike, *, ax: Axes | None = None, label_cells: bool = True
-) -> Axes:
+def plot_dispatch(counts: ArrayLike, *, ax: Axes | None = None) -> Axes:
     """Draw who gets what: a row for each cluster, a column for each expert.
 
     The strength of a cell's colour is the share of the cluster sent to the expert;
@@ -144,17 +141,20 @@ def plot_dispatch(
     ax.imshow(image, aspect="equal")
     num_clusters, num_experts = share.shape
     for k, m in np.argwhere(share >= 0.01):
-        if label_cells:
-            dark = np.dot(image[k, m], (0.299, 0.587, 0.114)) < 0.55
-            color = "white" if dark else INK
-            text = f"{100 * share[k, m]:.0f}"
-            ax.text(m, k, text, ha="center", va="center", fontsize=8.5, color=color)
+        dark = np.dot(image[k, m], (0.299, 0.587, 0.114)) < 0.55
+        color = "white" if dark else INK
+        text = f"{100 * share[k, m]:.0f}"
+        ax.text(m, k, text, ha="center", va="center", fontsize=8.5, color=color)
     ax.set_xticks(np.arange(num_experts + 1) - 0.5, minor=True)
     ax.set_yticks(np.arange(num_clusters + 1) - 0.5, minor=True)
     ax.grid(which="minor", color="#D0D0D0", linewidth=0.8)
     ax.tick_params(which="both", length=0)
     ax.set_xticks(range(num_experts), [str(m) for m in range(num_experts)])
     ax.set_yticks(range(num_clusters), [str(k) for k in range(num_clusters)])
+    for axis, colors in ((ax.xaxis, EXPERT_COLORS), (ax.yaxis, CLUSTER_COLORS)):
+        for index, tick in enumerate(axis.get_ticklabels()):
+            box = {"facecolor": tint(cycle(colors, index), 0.6), "linewidth": 0}
+            tick.set(bbox={**box, "boxstyle": "round,pad=0.25"}, color=INK)
     ax.spines[:].set_visible(False)
     ax.set(xlabel="expert", ylabel="cluster")
     return ax
@@ -200,30 +200,6 @@ def plot_curves(
     return ax
 
 
-def plot_lines(
-    steps: ArrayLike,
-    values: ArrayLike,
-    *,
-    colors: Sequence[str],
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw one thin line for each column, coloured in turn.
-
-    Parameters
-    ----------
-    steps : array, shape [T]
-        Training steps.
-    values : array, shape [T, L]
-        One column for each line.
-    colors : sequence of str
-        The colour of each line, cycled.
-    """
-    ax = plt.gca() if ax is None else ax
-    for index, column in enumerate(np.asarray(values, dtype=float).T):
-        ax.plot(steps, column, color=cycle(colors, index), linewidth=1.4)
-    return ax
-
-
 def plot_example(
     components: ArrayLike, role_names: Sequence[str], *, ax: Axes | None = None
 ) -> Axes:
@@ -244,7 +220,7 @@ def plot_example(
     for p, j in np.argwhere(np.abs(components) >= 0.005):
         value = components[p, j]
         color = "white" if abs(value) > 0.75 * bound else INK
-        text = f"{value:.2f}"
+        text = f"{value:.2f}".replace("-", "−")
         ax.text(j, p, text, ha="center", va="center", fontsize=8.5, color=color)
     names = [f"${s}_{{{k}}}$" for s in "vc" for k in range(columns // 2)]
     ax.set_xticks(range(columns), names)
@@ -266,8 +242,6 @@ def region_grid(
         An embedding of the examples.
     expert_index : array of int, shape [n]
         The expert of each example.
-    cells : int
-        Cells along each side.
 
     Returns
     -------
@@ -289,21 +263,26 @@ def plot_regions(
     expert_index: ArrayLike,
     cluster: ArrayLike,
     *,
+    chosen: ArrayLike | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the router's decisions: ground coloured by expert, marks by cluster.
+    """Draw the router's decisions over an embedding of the examples.
 
     Parameters
     ----------
     points : array, shape [n, 2]
         An embedding of the examples.
     expert_index, cluster : array of int, shape [n]
-        The chosen expert and the true cluster of each example.
+        The expert that the router leans to, which colours the ground, and the true
+        cluster, which is the marker.
+    chosen : array of int, shape [n], optional
+        The expert that each example went to, which colours its marker; without it
+        markers have the colour of their cluster.
     """
     ax = plt.gca() if ax is None else ax
     points, expert_index = np.asarray(points), np.asarray(expert_index)
     cells, extent = region_grid(points, expert_index)
-    grounds = [tint(color, 0.45) for color in EXPERT_COLORS]
+    grounds = [tint(color, 0.4) for color in EXPERT_COLORS]
     ax.imshow(
         cells % len(grounds),
         cmap=ListedColormap(grounds),
@@ -313,5 +292,9 @@ def plot_regions(
         origin="lower",
         aspect="auto",
     )
-    plot_points(points, cluster, size=4, ax=ax)
-    return ax
+    if chosen is None:
+        return plot_points(points, cluster, size=4, ax=ax)
+    colors = EXPERT_COLORS
+    return plot_points(
+        points, chosen, colors=colors, marker_group=cluster, name="expert", ax=ax
+    )

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from moe_lib.config import DataConfig, ModelConfig, TrainConfig, check_choice
+from moe_lib.checks import check_choice, check_device
+from moe_lib.config import DataConfig, ModelConfig, TrainConfig
 from moe_lib.data import PatchDataset, make_data, stack_runs
 from moe_lib.diagnostics import alignments, majority_cluster, specialists
 from moe_lib.model import ModelOutput, MoE, SingleExpert
@@ -85,14 +86,6 @@ class ModelRun:
             summary[f"{name}_mean"] = known.mean().item() if values else None
             summary[f"{name}_sd"] = known.std(correction=0).item() if values else None
         return summary
-
-
-def check_device(device: str) -> None:
-    """Raise ValueError unless ``device`` can be computed on here."""
-    if device != "cpu" and not device.startswith("cuda"):
-        raise ValueError(f"device must be cpu or cuda, got {device!r}")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device must be cpu (CUDA is not available), got {device!r}")
 
 
 def data_of_runs(

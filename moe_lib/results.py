@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -73,15 +72,10 @@ def _commit() -> str:
 def save_result(result: Result, path: Path) -> None:
     """Write a result so that an interruption leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"manifest": result.manifest, "data": result.data}, indent=1)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text + "\n")
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    manifest, data = json.dumps(result.manifest, indent=1), json.dumps(result.data)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(f'{{"manifest": {manifest},\n"data": {data}}}\n')
+    temporary.replace(path)
 
 
 def load_result(path: Path) -> Result:

@@ -7,9 +7,16 @@ global one: the same seed on the same machine gives the same bits.
 import numpy as np
 import torch
 
-from moe_lib.config import check_choice, check_int
+from moe_lib.checks import check_choice, check_int
 
-STREAMS = ("signals", "train_data", "test_data", "init", "router_noise")
+STREAMS = (
+    "signals",
+    "train_data",
+    "test_data",
+    "init",
+    "router_noise",
+    "evaluation_noise",
+)
 
 
 def generator(seed: int, stream: str) -> torch.Generator:
@@ -23,7 +30,7 @@ def generator(seed: int, stream: str) -> torch.Generator:
     seed : int
         The seed of a run, >= 0.
     stream : str
-        ``signals``, ``train_data``, ``test_data``, ``init`` or ``router_noise``.
+        One of :data:`STREAMS`.
         Streams of one seed are independent: drawing more from one of them changes
         nothing in another.
 

@@ -1,6 +1,7 @@
 """What can be known before any training: ceilings of additive classifiers."""
 
-from moe_lib.config import DataConfig, check_range
+from moe_lib.checks import check_range
+from moe_lib.config import DataConfig
 
 
 def additive_error_bound(

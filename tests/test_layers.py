@@ -9,16 +9,17 @@ PACKAGE = Path(__file__).parents[1] / "moe_lib"
 MAX_LINES = 300
 
 LAYERS = {
-    "config": 0,
-    "rng": 1,
+    "checks": 0,
+    **dict.fromkeys(["config", "rng"], 1),
     **dict.fromkeys(["data", "experts", "router", "losses", "metrics"], 2),
     "model": 3,
     **dict.fromkeys(["optim", "diagnostics", "theory"], 4),
     "train": 5,
     **dict.fromkeys(["recipes", "plotting", "results", "notebook"], 6),
-    **dict.fromkeys(["figures", "animation"], 7),
-    "cli": 8,
-    **dict.fromkeys(["__main__", "__init__"], 9),
+    "figures": 7,
+    "animation": 8,
+    "cli": 9,
+    **dict.fromkeys(["__main__", "__init__"], 10),
 }
 
 

@@ -1,0 +1,83 @@
+"""Rules for arguments: a breach raises, naming the argument, the rule and the value."""
+
+import math
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+
+def check_int(name: str, value: object, *, at_least: int) -> None:
+    """Raise unless ``value`` is an integer (not a bool) and at least ``at_least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {value}")
+
+
+def check_real(name: str, value: object, *, positive: bool = False) -> None:
+    """Raise unless ``value`` is a finite number >= 0, or > 0 if ``positive``."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        rule = "positive" if positive else "non-negative"
+        raise ValueError(f"{name} must be finite and {rule}, got {value}")
+
+
+def check_range(name: str, value: object) -> None:
+    """Raise unless ``value`` is a pair ``(low, high)`` with ``0 < low <= high``."""
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (low, high), got {value!r}")
+    for bound in value:
+        check_real(f"{name} bound", bound, positive=True)
+    if value[0] > value[1]:
+        raise ValueError(f"{name} must have low <= high, got {value}")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def check_device(device: str) -> None:
+    """Raise ValueError unless ``device`` can be computed on here."""
+    if device != "cpu" and not device.startswith("cuda"):
+        raise ValueError(f"device must be cpu or cuda, got {device!r}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device must be cpu (CUDA is not available), got {device!r}")
+
+
+def checked_patches(x: Tensor, num_patches: int) -> Tensor:
+    """Return finite patches [n, P, d], unfolded if they came flat as [n, 1, P*d]."""
+    if not x.is_floating_point():
+        raise TypeError(f"x must be a floating-point tensor, got {x.dtype}")
+    if x.dim() != 3 or 0 in x.shape:
+        raise ValueError(
+            f"x must have shape [n, P, d] or [n, 1, P*d], none of them 0, "
+            f"got {list(x.shape)}"
+        )
+    if not x.isfinite().all():
+        bad = int((~x.isfinite()).sum())
+        raise ValueError(f"x must be finite, got {bad} NaN or infinite values")
+    if x.shape[1] > 1:
+        return x
+    check_int("num_patches", num_patches, at_least=2)
+    if x.shape[2] % num_patches:
+        raise ValueError(
+            f"x of shape [n, 1, P*d] must have a last axis divisible by num_patches = "
+            f"{num_patches}, got {x.shape[2]}"
+        )
+    return x.reshape(x.shape[0], num_patches, -1)
+
+
+def check_clusters(cluster: Tensor, n: int) -> None:
+    """Raise unless ``cluster`` holds n integer ids >= 0."""
+    if cluster.is_floating_point() or cluster.dtype in (torch.bool, torch.complex64):
+        raise TypeError(f"cluster must be an integer tensor, got {cluster.dtype}")
+    if cluster.shape != (n,):
+        raise ValueError(
+            f"cluster must have shape ({n},) like y, got {tuple(cluster.shape)}"
+        )
+    if (cluster < 0).any():
+        raise ValueError(f"cluster must be >= 0, got {int(cluster.min())}")
