@@ -39,7 +39,7 @@ lint: $(STAMP) ## style and types
 	$(BIN)/mypy
 
 gifs: $(STAMP) ## draw the animations again
-	$(BIN)/python -m moe_lib animate --out book/_static/animations
+	$(BIN)/python -m moe_lib animate --out notebooks/media
 
 serve: ## show the built site on http://localhost:8000
 	@test -f $(SITE)/index.html || { echo "No site yet: run make book"; exit 1; }

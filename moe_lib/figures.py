@@ -101,7 +101,7 @@ def frame_figure(story: Story, now: Snapshot) -> Figure:
 
 
 def strip_figure(story: Story, steps: Sequence[int]) -> Figure:
-    """Draw the router's regions at a few steps, side by side.
+    """Draw the router's regions at a few steps, three in a row.
 
     Raises
     ------
@@ -112,12 +112,17 @@ def strip_figure(story: Story, steps: Sequence[int]) -> Figure:
     missing = [step for step in steps if step not in by_step]
     if missing:
         raise ValueError(f"steps must be among {sorted(by_step)}, got {missing}")
-    width = 2.7 * len(steps)
-    figure, axes = plt.subplots(1, len(steps), figsize=(width, 3.3), squeeze=False)
-    for ax, step in zip(axes[0], steps, strict=True):
+    columns = min(3, len(steps))
+    rows = -(-len(steps) // columns)
+    size = (2.4 * columns, 2.75 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    for ax, step in zip(axes.flat, steps, strict=False):
         now = by_step[step]
         plot_regions(story.points, now.leaning, story.cluster, chosen=now.chosen, ax=ax)
-        numbers = f"accuracy {now.accuracy:.1f} %, entropy {now.entropy:.2f}"
         ax.set_title(f"step {step}")
-        ax.set_xlabel(numbers, fontsize=9)
+        ax.set_xlabel(
+            f"accuracy {now.accuracy:.1f} %, entropy {now.entropy:.2f}", fontsize=9
+        )
+    for ax in axes.flat[len(steps) :]:
+        ax.remove()
     return figure

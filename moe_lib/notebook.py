@@ -1,8 +1,9 @@
 """What notebooks need to show numbers: tables, and values that prose can quote."""
 
 from collections.abc import Sequence
+from html import escape
 
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 
 PAPERMILL = "application/papermill.record/"
 
@@ -35,4 +36,24 @@ def glue(name: str, value: float | str) -> None:
         {f"{PAPERMILL}text/plain": text},
         metadata={"scrapbook": {"name": name, "mime_prefix": PAPERMILL}},
         raw=True,
+    )
+
+
+def show_film(path: str, *, label: str) -> None:
+    """Display an MP4 with play and pause, still until the reader starts it.
+
+    Parameters
+    ----------
+    path : str
+        The film, relative to the notebook; its poster has the same name with ``.png``.
+    label : str
+        What the film shows, for those who cannot see it.
+    """
+    poster = path.removesuffix(".mp4") + ".png"
+    display(
+        HTML(
+            f'<video controls loop muted playsinline preload="none" width="640" '
+            f'height="400" src="{escape(path)}" poster="{escape(poster)}" '
+            f'aria-label="{escape(label)}"></video>'
+        )
     )

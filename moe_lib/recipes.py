@@ -209,8 +209,9 @@ def four_model_table(
     """Yield the four rows of the paper's main table, each as soon as it is done.
 
     Command: ``python -m moe_lib table --setting 1 --seeds 10``.
-    Run time: RUNTIME.
-    Expect in Setting 1 (ten seeds): EXPECT.
+    Run time: about 1.5 minutes on one H100, RUNTIME on two cores.
+    Expect in Setting 1 (accuracy in percent): single linear 65.6, single cubic 65.0,
+    mixture of linear experts 97.7 (dispatch entropy 1.23 nats), of cubic 100.00 (0.000).
 
     References
     ----------
@@ -231,8 +232,9 @@ def single_widths(
     """Train single experts of growing width by Adam, as the authors do.
 
     Command: ``python -m moe_lib widths --setting 2 --seeds 10``.
-    Run time: WRUNTIME.
-    Expect in Setting 2: WEXPECT.
+    Run time: about half a minute on one H100, WRUNTIME on two cores.
+    Expect in Setting 2, cubic: training accuracy 84, 95 and 99 percent as the width
+    grows, test accuracy 52 to 53 percent whatever the width.
 
     Returns
     -------

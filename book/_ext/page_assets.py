@@ -1,4 +1,4 @@
-"""What each built page carries: our own MathJax, no dead scripts, sound ARIA roles."""
+"""What each built page carries: our own MathJax and films, no dead scripts, sound ARIA roles."""
 
 import shutil
 from importlib.util import find_spec
@@ -36,6 +36,14 @@ def copy_mathjax(app: Sphinx) -> None:
             shutil.copy(source / part, copy)
 
 
+def copy_media(app: Sphinx) -> None:
+    """Copy the films, which notebooks show by a path that also works in Jupyter."""
+    media = Path("notebooks") / "media"
+    if (Path(app.srcdir) / media).is_dir():
+        target = Path(app.outdir) / media
+        shutil.copytree(Path(app.srcdir) / media, target, dirs_exist_ok=True)
+
+
 def repair_page(app, pagename, templatename, context, doctree) -> None:
     """Mend the page's body and drop scripts that are of no use here."""
     for written, wanted in ARIA_REPAIRS.items():
@@ -53,5 +61,6 @@ def repair_page(app, pagename, templatename, context, doctree) -> None:
 def setup(app: Sphinx) -> dict:
     """Connect to Sphinx."""
     app.connect("builder-inited", copy_mathjax)
+    app.connect("builder-inited", copy_media)
     app.connect("html-page-context", repair_page, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
