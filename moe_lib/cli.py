@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for bad input, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
+        options.out.mkdir(parents=True, exist_ok=True)  # before any work
         if options.command == "animate":
             return _animate(options.out)
         config = setting(options.setting)
