@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from moe_lib import PatchDataset, make_data, setting, stack_runs
-from moe_lib.data import PatchRole, sample_signals
+from moe_lib.data import PatchRole, sample_dataset, sample_signals
+from moe_lib.rng import generator
 from tests.toys import data_config, draw, normal, source
 
 
@@ -207,6 +208,15 @@ def test_train_and_test_share_signals_and_nothing_else():
     assert torch.equal(train.signals.center, test.signals.center)
     both = [d.cluster * 4 + (d.y > 0) * 2 + (d.noise_sign > 0) for d in (train, test)]
     assert_uniform(both[0] * 8 + both[1], 64)
+
+
+def test_signals_train_and_test_come_from_the_streams_of_these_names():
+    signals = sample_signals(CONFIG, generator=generator(3, "signals"))
+    for data, name in zip(make_data(CONFIG, 3), ("train", "test"), strict=True):
+        stream = generator(3, f"{name}_data")
+        again = sample_dataset(CONFIG, signals, len(data), generator=stream)
+        assert torch.equal(data.x, again.x)
+        assert torch.equal(data.signals.center, signals.center)
 
 
 def test_more_training_examples_leave_the_test_set_as_it_is():

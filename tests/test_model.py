@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from moe_lib import ModelConfig, MoE, SingleExpert
 from moe_lib.config import ACTIVATION_NAMES
 from moe_lib.losses import logistic_loss
+from moe_lib.rng import generator
 from tests import reference
 from tests.toys import moe, normal, signs, single, uniform
 
@@ -141,6 +142,12 @@ def test_a_run_starts_from_its_own_seed_only(model_class):
     alone = model_class(config, dim=10, seeds=[5]).expert_weight
     assert torch.equal(together[1:2], alone)
     assert not torch.equal(together[0], together[1])
+
+
+def test_initial_filters_come_from_the_stream_of_that_name():
+    weight = MoE(ModelConfig(init_scale=0.5), dim=10, seeds=[5]).expert_weight[0]
+    drawn = torch.randn(8, 16, 10, generator=generator(5, "init"))
+    assert torch.equal(weight, 0.5 * drawn)
 
 
 def test_initial_filters_are_normal_and_the_router_is_zero():
