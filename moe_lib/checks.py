@@ -1,6 +1,7 @@
 """Rules for arguments: a breach raises, naming the argument, the rule and the value."""
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import torch
@@ -40,6 +41,12 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise unless there is at least one seed."""
+    if len(seeds) == 0:
+        raise ValueError("seeds must hold at least one seed, got none")
+
+
 def check_device(device: str) -> None:
     """Raise ValueError unless ``device`` can be computed on here."""
     if device != "cpu" and not device.startswith("cuda"):
@@ -50,6 +57,8 @@ def check_device(device: str) -> None:
 
 def checked_patches(x: Tensor, num_patches: int) -> Tensor:
     """Return finite patches [n, P, d], unfolded if they came flat as [n, 1, P*d]."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a tensor, got {type(x).__name__}")
     if not x.is_floating_point():
         raise TypeError(f"x must be a floating-point tensor, got {x.dtype}")
     if x.dim() != 3 or 0 in x.shape:

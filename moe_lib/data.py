@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -65,6 +66,8 @@ class PatchDataset:
         The :class:`PatchRole` of each patch, shape [n, P] or [S, n, P].
     signals : Signals or None
         The directions from which the examples were made.
+    num_clusters : int or None
+        K; the largest cluster id plus one where it is not given.
     """
 
     x: Float[Tensor, "*runs n P d"]
@@ -74,18 +77,16 @@ class PatchDataset:
     noise_sign: Float[Tensor, "*runs n"] | None = None
     patch_role: Int[Tensor, "*runs n P"] | None = None
     signals: Signals | None = None
+    num_clusters: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_clusters is None and self.cluster is not None:
+            object.__setattr__(self, "num_clusters", int(self.cluster.max()) + 1)
 
     @cached_property
     def patch_sum(self) -> Float[Tensor, "*runs n d"]:
         """Sum of the patches of each example: all that a router sees of it."""
         return self.x.sum(dim=-2)
-
-    @property
-    def num_clusters(self) -> int | None:
-        """K, or None where clusters are unknown."""
-        if self.signals is not None:
-            return self.signals.feature.shape[-2]
-        return None if self.cluster is None else int(self.cluster.max()) + 1
 
     def __len__(self) -> int:
         """Return n, the number of examples (of each run)."""
@@ -93,21 +94,21 @@ class PatchDataset:
 
     def to(self, target: torch.device | torch.dtype | str) -> "PatchDataset":
         """Return the data on another device, or its real parts in another dtype."""
-        moved = {}
-        for name, value in _present(self).items():
-            keep = isinstance(target, torch.dtype) and not (
-                isinstance(value, Signals) or value.is_floating_point()
-            )
-            moved[name] = value if keep else value.to(target)
-        return replace(self, **moved)
+        real_only = isinstance(target, torch.dtype)
+        moved = {
+            name: value.to(target)
+            for name, value in _tensors(self).items()
+            if value.is_floating_point() or not real_only
+        }
+        signals = None if self.signals is None else self.signals.to(target)
+        return replace(self, **moved, signals=signals)
 
     def head(self, num_examples: int) -> "PatchDataset":
         """Return the first ``num_examples`` (>= 1) examples (of each run)."""
         check_int("num_examples", num_examples, at_least=1)
         runs = self.y.dim() - 1
         rows = (slice(None),) * runs + (slice(num_examples),)
-        cut = {k: v[rows] for k, v in _present(self).items() if k != "signals"}
-        return replace(self, **cut)
+        return replace(self, **{k: v[rows] for k, v in _tensors(self).items()})
 
     @staticmethod
     def from_tensors(
@@ -149,9 +150,10 @@ class PatchDataset:
         return PatchDataset(x=x, y=torch.where(y > 0, 1, -1).to(x), cluster=cluster)
 
 
-def _present(data: PatchDataset) -> dict:
+def _tensors(data: PatchDataset) -> dict[str, Any]:
+    """Name what is known of each example."""
     values = {f.name: getattr(data, f.name) for f in fields(data)}
-    return {name: value for name, value in values.items() if value is not None}
+    return {k: v for k, v in values.items() if isinstance(v, Tensor)}
 
 
 def sample_signals(config: DataConfig, *, generator: torch.Generator) -> Signals:
@@ -230,7 +232,7 @@ def sample_dataset(
     x[role == PatchRole.FEATURE_NOISE] = (
         noise_sign[:, None] * gamma * signals.feature[noise_cluster]
     )
-    return PatchDataset(x, y, cluster, noise_cluster, noise_sign, role, signals)
+    return PatchDataset(x, y, cluster, noise_cluster, noise_sign, role, signals, k_max)
 
 
 def make_data(config: DataConfig, seed: int) -> tuple[PatchDataset, PatchDataset]:
@@ -265,17 +267,18 @@ def stack_runs(datasets: Sequence[PatchDataset]) -> PatchDataset:
     shapes = {tuple(data.x.shape) for data in datasets}
     if len(shapes) > 1:
         raise ValueError(f"datasets must have equal shapes, got {sorted(shapes)}")
-    known = {tuple(_present(data)) for data in datasets}
+    known = {tuple(_tensors(data)) for data in datasets}
     if len(known) > 1:
         raise ValueError(f"datasets must know the same labels, got {sorted(known)}")
-    parts: dict = {}
-    for name in known.pop():
-        values = [getattr(data, name) for data in datasets]
-        if name == "signals":
-            parts[name] = Signals(
-                torch.stack([v.feature for v in values]),
-                torch.stack([v.center for v in values]),
-            )
-        else:
-            parts[name] = torch.stack(values)
-    return PatchDataset(**parts)
+    tensors: dict[str, Any] = {
+        name: torch.stack([getattr(data, name) for data in datasets])
+        for name in known.pop()
+    }
+    signals = [data.signals for data in datasets if data.signals is not None]
+    if len(signals) == len(datasets):
+        tensors["signals"] = Signals(
+            torch.stack([s.feature for s in signals]),
+            torch.stack([s.center for s in signals]),
+        )
+    num_clusters = max(data.num_clusters or 0 for data in datasets) or None
+    return PatchDataset(**tensors, num_clusters=num_clusters)

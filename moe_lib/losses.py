@@ -2,7 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 
 def logistic_loss(
@@ -21,4 +21,4 @@ def logistic_loss(
     ----------
     Chen et al. (2022), Section 3.
     """
-    return softplus(-y * output).mean(dim=-1)
+    return -logsigmoid(y * output).mean(dim=-1)

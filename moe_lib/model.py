@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moe_lib.checks import check_int
+from moe_lib.checks import check_int, check_seeds
 from moe_lib.config import ModelConfig
 from moe_lib.experts import routed_expert_outputs
 from moe_lib.rng import generator
@@ -37,8 +37,7 @@ class ModelOutput:
 def _initial_filters(
     config: ModelConfig, num_experts: int, dim: int, seeds: Sequence[int]
 ) -> nn.Parameter:
-    if not seeds:
-        raise ValueError("seeds must hold at least one seed, got none")
+    check_seeds(seeds)
     check_int("dim", dim, at_least=1)
     shape = (num_experts, config.num_filters, dim)
     draws = [torch.randn(shape, generator=generator(s, "init")) for s in seeds]
@@ -79,13 +78,11 @@ class SingleExpert(nn.Module):
         patch_sum: Float[Tensor, "*runs n d"] | None = None,
     ) -> ModelOutput:
         """Return F(x). See :meth:`MoE.forward` for the arguments."""
+        _check_patches(self, x)
         index = torch.zeros(
             self.expert_weight.shape[0], x.shape[-3], dtype=torch.long, device=x.device
         )
-        return ModelOutput(
-            _expert_outputs(self, x, patch_sum, index),
-            routing=None,
-        )
+        return ModelOutput(_expert_outputs(self, x, patch_sum, index), routing=None)
 
 
 class MoE(nn.Module):
@@ -140,11 +137,29 @@ class MoE(nn.Module):
         router_noise : Tensor, optional
             r of Algorithm 1, shape [S, n, M]: added for the choice only. None, as at
             test time, means no noise.
+
+        Raises
+        ------
+        ValueError
+            If ``x`` does not fit the runs and dimensions of the model.
         """
+        _check_patches(self, x)
         patch_sum = x.sum(dim=-2) if patch_sum is None else patch_sum
         routing = route(router_logits(patch_sum, self.router_weight), router_noise)
         expert_output = _expert_outputs(self, x, patch_sum, routing.expert_index)
         return ModelOutput(routing.gate_value * expert_output, routing)
+
+
+def _check_patches(model: MoE | SingleExpert, x: Tensor) -> None:
+    num_runs, *_, dim = model.expert_weight.shape
+    fits = (
+        x.dim() in (3, 4) and x.shape[-1] == dim and x.shape[:-3] in ((), (num_runs,))
+    )
+    if not fits:
+        raise ValueError(
+            f"x must have shape [n, P, {dim}] or [{num_runs}, n, P, {dim}], "
+            f"got {list(x.shape)}"
+        )
 
 
 def _expert_outputs(

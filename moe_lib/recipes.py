@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from moe_lib.checks import check_choice, check_device
+from moe_lib.checks import check_choice, check_device, check_seeds
 from moe_lib.config import DataConfig, ModelConfig, TrainConfig
 from moe_lib.data import PatchDataset, make_data, stack_runs
 from moe_lib.diagnostics import alignments, majority_cluster, specialists
@@ -69,7 +69,8 @@ class ModelRun:
         and the one that its initial weights foretold.
     curves : dict
         ``step``, and at each of these steps a value for each seed: ``test_accuracy``
-        in percent, ``train_loss`` and, for a mixture, ``dispatch_entropy`` (test set).
+        in percent, for a mixture ``dispatch_entropy`` (test set), and ``train_loss``
+        (at all but the last, after which no step is taken).
     """
 
     model: str
@@ -92,6 +93,7 @@ def data_of_runs(
     config: DataConfig, seeds: Sequence[int], device: str
 ) -> tuple[PatchDataset, PatchDataset]:
     """Draw training and test data for each seed and stack them on ``device``."""
+    check_seeds(seeds)
     pairs = [make_data(config, seed) for seed in seeds]
     train_data, test_data = (stack_runs(part) for part in zip(*pairs, strict=True))
     return train_data.to(device), test_data.to(device)
@@ -211,7 +213,7 @@ def four_model_table(
     Command: ``python -m moe_lib table --setting 1 --seeds 10``.
     Run time: about 1.5 minutes on one H100, RUNTIME on two cores.
     Expect in Setting 1 (accuracy in percent): single linear 65.6, single cubic 65.0,
-    mixture of linear experts 97.7 (dispatch entropy 1.23 nats), of cubic 100.00 (0.000).
+    linear mixture 97.7 (dispatch entropy 1.23 nats), cubic mixture 100.00 (0.000).
 
     References
     ----------

@@ -28,7 +28,7 @@ def generator(seed: int, stream: str) -> torch.Generator:
     Parameters
     ----------
     seed : int
-        The seed of a run, >= 0.
+        The seed of a run, in [0, 2**32).
     stream : str
         One of :data:`STREAMS`.
         Streams of one seed are independent: drawing more from one of them changes
@@ -37,9 +37,11 @@ def generator(seed: int, stream: str) -> torch.Generator:
     Raises
     ------
     TypeError, ValueError
-        If the seed is not an integer >= 0 or the stream is unknown.
+        If the seed is not an integer in [0, 2**32) or the stream is unknown.
     """
     check_int("seed", seed, at_least=0)
+    if seed >= 2**32:  # beyond, SeedSequence would mix the seed with the stream
+        raise ValueError(f"seed must be less than 2**32, got {seed}")
     check_choice("stream", stream, STREAMS)
     sequence = np.random.SeedSequence([seed, STREAMS.index(stream)])
     state = sequence.generate_state(1, np.uint64)[0]

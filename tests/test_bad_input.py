@@ -25,7 +25,7 @@ from moe_lib import (
 )
 from moe_lib.data import sample_dataset, sample_signals
 from moe_lib.experts import dense_expert_outputs, routed_expert_outputs
-from moe_lib.recipes import train_model
+from moe_lib.recipes import single_widths, train_model
 from moe_lib.rng import STREAMS, generator
 from moe_lib.theory import additive_error_bound
 from tests.toys import data_config, draw, integers, normal, source
@@ -370,3 +370,27 @@ def test_recipes():
     rejects(ValueError, message, train_model, "moe_cubic", config, [])
     message = "device must be cpu or cuda, got 'tpu'"
     rejects(ValueError, message, train_model, "moe_cubic", config, [0], device="tpu")
+
+
+@pytest.mark.parametrize("model_class", [MoE, SingleExpert])
+@pytest.mark.parametrize("shape", [(6, 4, 9), (3, 6, 4, 8), (6, 8)])
+def test_patches_that_do_not_fit_the_model(model_class, shape):
+    model = model_class(ModelConfig(), dim=8, seeds=[0, 1])
+    message = f"x must have shape [n, P, 8] or [2, n, P, 8], got {list(shape)}"
+    rejects(ValueError, message, model, torch.zeros(shape))
+
+
+def test_patches_that_are_no_tensor():
+    message = "x must be a tensor, got list"
+    rejects(TypeError, message, PatchDataset.from_tensors, [[1.0]], torch.ones(1))
+
+
+def test_a_seed_too_large():
+    message = f"seed must be less than 2**32, got {2**32}"
+    rejects(ValueError, message, generator, 2**32, "init")
+
+
+def test_recipes_without_a_seed():
+    message = "seeds must hold at least one seed, got none"
+    rejects(ValueError, message, train_model, "moe_cubic", data_config(), [])
+    rejects(ValueError, message, single_widths, data_config(), [])

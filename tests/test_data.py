@@ -191,6 +191,8 @@ def test_the_same_seed_gives_the_same_bits():
             if field.name == "signals":
                 assert torch.equal(a.feature, b.feature)
                 assert torch.equal(a.center, b.center)
+            elif field.name == "num_clusters":
+                assert a == b == CONFIG.num_clusters
             else:
                 assert torch.equal(a, b)
 
@@ -341,5 +343,14 @@ def test_to_a_device_moves_every_part(device):
     data = draw(CONFIG, 10).to(device)
     for field in fields(PatchDataset):
         part = getattr(data, field.name)
+        if field.name == "num_clusters":
+            continue
         moved = part.feature if field.name == "signals" else part
         assert moved.device.type == "meta"
+
+
+def test_a_part_of_data_from_outside_keeps_the_number_of_clusters():
+    data = PatchDataset.from_tensors(
+        torch.ones(3, 4, 5), torch.ones(3), torch.tensor([0, 1, 2])
+    )
+    assert data.head(1).num_clusters == 3

@@ -1,4 +1,4 @@
-"""What each built page carries: our own MathJax and films, no dead scripts, sound ARIA roles."""
+"""What each page carries: our own MathJax and films, no dead scripts, sound ARIA."""
 
 import shutil
 from importlib.util import find_spec
