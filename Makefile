@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SITE := _build/html
+# Matrices are small here: a second thread gains little, and on a busy machine it stalls.
+export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help book test notebooks lint gifs serve clean
@@ -27,7 +29,7 @@ book: $(STAMP) ## build the site from the committed outputs
 	@echo "Open that file in a browser, or run: make serve"
 
 test: book ## every test: library, notebooks against their outputs, built site
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks -n 2 --dist loadfile \
+	$(BIN)/python -m pytest tests notebooks -n 2 --dist loadfile \
 	  --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 notebooks: $(STAMP) ## execute all notebooks again, in place
