@@ -45,7 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for bad input, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
-        options.out.mkdir(parents=True, exist_ok=True)  # before any work
         if options.command == "animate":
             return _animate(options.out)
         config = setting(options.setting)
@@ -55,12 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_int("steps", options.steps, at_least=1)
         if options.num_examples is not None:
             n = options.num_examples
+            check_int("num-examples", n, at_least=1)
             config = replace(config, num_train=n, num_test=n)
+        options.out.mkdir(parents=True, exist_ok=True)  # before any work
         run = _table if options.command == "table" else _widths
         return run(options, config)
     except (ValueError, TypeError, OSError) as error:
         print(f"python -m moe_lib: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _name_of_setting(options: argparse.Namespace) -> int | str:
@@ -91,8 +95,9 @@ def _table(options: argparse.Namespace, config: Any) -> int:
     )
     try:
         for run in models:
-            runs.append(run)
-            _save(options, partial, {"models": [asdict(r) for r in runs]}, started)
+            done = [*runs, run]
+            _save(options, partial, {"models": [asdict(r) for r in done]}, started)
+            runs = done
     except KeyboardInterrupt:
         names = ", ".join(run.model for run in runs)
         saved = f"{names} saved in {partial}" if runs else "no model was finished"
@@ -155,8 +160,19 @@ def _widths(options: argparse.Namespace, config: Any) -> int:
 
 
 def _animate(folder: Path) -> int:
-    from moe_lib.animation import make_animations  # needs the extra `figures`
+    try:
+        from moe_lib.animation import make_animations
+    except ImportError as error:
+        raise ValueError(f"animate needs the extra `figures`: {error}") from error
 
-    for path in make_animations(folder):
-        print(path)
+    folder.mkdir(parents=True, exist_ok=True)  # before any work
+    names: list[str] = []
+    try:
+        for path in make_animations(folder):
+            print(path)
+            names.append(path.name)
+    except KeyboardInterrupt:
+        saved = f"{', '.join(names)} saved in {folder}" if names else "no film was made"
+        print(f"interrupted: {saved}", file=sys.stderr)
+        return 130
     return 0

@@ -293,7 +293,7 @@ def plot_regions(
         aspect="auto",
     )
     if chosen is None:
-        return plot_points(points, cluster, size=4, ax=ax)
+        return plot_points(points, cluster, size=4.0, ax=ax)
     colors = EXPERT_COLORS
     return plot_points(
         points, chosen, colors=colors, marker_group=cluster, name="expert", ax=ax

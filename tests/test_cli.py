@@ -1,0 +1,469 @@
+"""The command line: what it prints, what it saves, what it says when it cannot."""
+
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from moe_lib import animation, cli, recipes, setting
+from moe_lib.cli import main
+from moe_lib.results import load_result
+
+MODELS = ["single_linear", "single_cubic", "moe_linear", "moe_cubic"]
+TINY = ["--num-examples", "40", "--steps", "3", "--seeds", "2"]
+COLUMNS = ("test_accuracy", "dispatch_entropy")
+
+
+def code_of(*arguments):
+    """Run a command in this process and return the exit code of the real one."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return stop.code
+    except KeyboardInterrupt:
+        return "a traceback"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Run one table into a folder that does not exist yet; return that folder."""
+    folder = tmp_path_factory.mktemp("cli") / "new" / "folder"
+    assert code_of("table", "--setting", "2", *TINY, "--out", folder) == 0
+    return folder
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Return a function that makes the training of a model end by Ctrl-C."""
+    real = recipes.train_model
+
+    def interrupt(name):
+        def train_model(model, *args, **kwargs):
+            if model == name:
+                raise KeyboardInterrupt
+            return real(model, *args, **kwargs)
+
+        monkeypatch.setattr(recipes, "train_model", train_model)
+
+    return interrupt
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def models_in(path):
+    return [model["model"] for model in load_result(path).data["models"]]
+
+
+def means_and_deviations(path):
+    """Work out, model by model, what the saved rows come to."""
+    for model in load_result(path).data["models"]:
+        cells = {}
+        for column in COLUMNS:
+            values = [row[column] for row in model["rows"] if column in row]
+            known = (np.mean(values), np.std(values)) if values else None
+            cells[column] = known
+        yield model["model"], cells
+
+
+def test_the_table_names_the_models_and_agrees_with_the_saved_rows(capsys, tmp_path):
+    assert code_of("table", "--setting", "2", *TINY, "--out", tmp_path) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    path = tmp_path / "table_setting2.json"
+    pattern = r"^(\w+_(?:linear|cubic)) +(\S+) ± (\S+) +(?:-|(\S+) ± (\S+))$"
+    printed = re.findall(pattern, captured.out, re.MULTILINE)
+    assert [row[0] for row in printed] == MODELS
+    for row, (name, cells) in zip(printed, means_and_deviations(path), strict=True):
+        assert row[0] == name
+        assert list(map(float, row[1:3])) == pytest.approx(
+            cells["test_accuracy"], abs=0.00501
+        )
+        if name.startswith("single"):
+            assert row[3:] == ("", "")
+        else:
+            entropy = cells["dispatch_entropy"]
+            assert list(map(float, row[3:])) == pytest.approx(entropy, abs=0.000501)
+
+
+def test_the_table_says_what_it_is_of_and_where_it_is_saved(capsys, tmp_path):
+    assert code_of("table", "--setting", "2", *TINY, "--out", tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "Setting 2, 2 seed(s), 40 train + 40 test examples" in printed
+    assert "ddof 0" in printed
+    assert printed.endswith(f"\nsaved in {tmp_path / 'table_setting2.json'}\n")
+
+
+def test_nothing_but_the_result_is_left(table):
+    assert names_in(table) == ["table_setting2.json"]
+
+
+def test_the_saved_result_holds_all_models_and_its_manifest(table):
+    result = load_result(table / "table_setting2.json")
+    assert [model["model"] for model in result.data["models"]] == MODELS
+    for model in result.data["models"]:
+        assert [row["seed"] for row in model["rows"]] == [0, 1]
+        assert model["config"]["train"]["steps"] == 3
+        data = model["config"]["data"]
+        assert data["num_train"] == data["num_test"] == 40
+        assert data["sigma_p"] == setting(2).sigma_p
+    assert result.manifest["config"]["setting"] == "2"
+    assert result.manifest["seeds"] == [0, 1]
+    assert result.manifest["ddof"] == 0
+    assert result.manifest["wall_seconds"] >= 0
+
+
+def strict_json(text):
+    """Parse JSON as other languages do: NaN and Infinity are errors."""
+    return json.loads(text, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(("name", "value"), [("1", 1), ("verify", "verify")])
+def test_json_is_one_object_of_the_promised_shape(capsys, tmp_path, name, value):
+    arguments = ["--setting", name, *TINY, "--out", tmp_path, "--json"]
+    assert code_of("table", *arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.count("\n") == 1
+    printed = strict_json(captured.out)
+    assert list(printed) == ["setting", "seeds", "rows"]
+    assert (printed["setting"], printed["seeds"]) == (value, 2)
+    saved = means_and_deviations(tmp_path / f"table_setting{name}.json")
+    for row, (model, cells) in zip(printed["rows"], saved, strict=True):
+        assert list(row) == [
+            "model",
+            "test_accuracy_mean",
+            "test_accuracy_sd",
+            "dispatch_entropy_mean",
+            "dispatch_entropy_sd",
+        ]
+        assert row["model"] == model
+        for column in COLUMNS:
+            got = (row[f"{column}_mean"], row[f"{column}_sd"])
+            if cells[column] is None:
+                assert got == (None, None)
+            else:
+                assert got == pytest.approx(cells[column])
+        assert (row["dispatch_entropy_mean"] is None) == model.startswith("single")
+    assert [row["model"] for row in printed["rows"]] == MODELS
+
+
+def test_accuracies_are_percents_and_entropies_nats(capsys, tmp_path):
+    steps = ["--num-examples", "400", "--steps", "60", "--seeds", "1"]
+    assert code_of("table", *steps, "--out", tmp_path, "--json") == 0
+    *_, moe_linear, moe_cubic = strict_json(capsys.readouterr().out)["rows"]
+    for row in (moe_linear, moe_cubic):
+        assert 50 < row["test_accuracy_mean"] <= 100
+        assert 0 <= row["dispatch_entropy_mean"] <= np.log(4)
+        assert row["test_accuracy_sd"] == row["dispatch_entropy_sd"] == 0
+    assert moe_linear["dispatch_entropy_mean"] > 0.7  # ln 4 is 1.39, in bits 2
+
+
+def test_where_somebody_watches_there_is_a_progress_bar(monkeypatch, tmp_path):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    watched = Terminal()
+    monkeypatch.setattr(sys, "stderr", watched)
+    assert code_of("table", *TINY, "--out", tmp_path) == 0
+    for name in ("SingleExpert, linear", "MoE, cubic"):
+        assert name in watched.getvalue()
+    assert "0/3" in watched.getvalue()
+
+
+def test_widths_prints_and_saves_a_row_for_each_expert_and_seed(capsys, tmp_path):
+    assert code_of("widths", "--setting", "2", *TINY, "--out", tmp_path) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    rows = load_result(tmp_path / "widths_setting2.json").data["rows"]
+    keys = [(row["activation"], row["width"], row["seed"]) for row in rows]
+    widths = [(w, seed) for w in (80, 128, 512) for seed in (0, 1)]
+    assert keys == [(a, *rest) for a in ("linear", "cubic") for rest in widths]
+    printed = re.findall(
+        r"^(\w+) +(\d+) +(\d+) +(\S+) +(\S+)$", captured.out, re.MULTILINE
+    )
+    for cells, row in zip(printed, rows, strict=True):
+        assert cells[:3] == (row["activation"], str(row["width"]), str(row["seed"]))
+        numbers = (row["train_accuracy"], row["test_accuracy"])
+        assert list(map(float, cells[3:])) == pytest.approx(numbers, abs=0.00501)
+    assert names_in(tmp_path) == ["widths_setting2.json"]
+
+
+def test_widths_as_json_is_the_saved_rows(capsys, tmp_path):
+    assert code_of("widths", *TINY, "--out", tmp_path, "--json") == 0
+    printed = strict_json(capsys.readouterr().out)
+    saved = load_result(tmp_path / "widths_setting1.json").data
+    assert printed == {"setting": 1, "seeds": 2, **saved}
+
+
+BAD = {
+    "an unknown setting": (["--setting", "9"], "setting must be one of 1, 2, 3, 4"),
+    "no seeds": (["--seeds", "0"], "seeds must be at least 1, got 0"),
+    "no steps": (["--steps", "0"], "steps must be at least 1, got 0"),
+    "no examples": (["--num-examples", "0"], "num-examples must be at least 1, got 0"),
+    "negative": (["--seeds", "-3"], "seeds must be at least 1, got -3"),
+    "no CUDA": (["--device", "cuda"], "CUDA is not available"),
+    "an unknown device": (["--device", "tpu"], "device must be cpu or cuda, got 'tpu'"),
+    "a missing value": (["--seeds"], "--seeds: expected one argument"),
+    "not an integer": (["--seeds", "many"], "--seeds: invalid int value: 'many'"),
+    "a fraction": (["--steps", "2.5"], "--steps: invalid int value: '2.5'"),
+    "an unknown option": (["--tables"], "unrecognized arguments: --tables"),
+}
+
+
+def assert_one_line(text, message):
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    assert text.startswith("python -m moe_lib")
+    assert message in text
+
+
+@pytest.mark.parametrize("command", ["table", "widths"])
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    capsys, monkeypatch, tmp_path, command, arguments, message
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = tmp_path / "out"
+    assert code_of(command, *TINY, "--out", folder, *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert_one_line(captured.err, message)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: command"),
+        (["chart"], "invalid choice: 'chart'"),
+        (["animate", "--seeds", "2"], "unrecognized arguments: --seeds 2"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_one_line(capsys, arguments, message):
+    assert code_of(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert_one_line(captured.err, message)
+
+
+@pytest.mark.parametrize("command", ["table", "widths", "animate"])
+def test_a_folder_that_cannot_be_made_is_said_before_any_work(
+    capsys, monkeypatch, tmp_path, command
+):
+    for module, name in (
+        (recipes, "train_model"),
+        (recipes, "data_of_runs"),
+        (animation, "record_story"),
+    ):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("worked"))
+    (tmp_path / "file").write_text("in the way")
+    assert code_of(command, "--out", tmp_path / "file" / "out") == 2
+    assert_one_line(capsys.readouterr().err, "file")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_the_real_command_ends_with_two_and_one_line_too(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "moe_lib", "table", "--setting", "9"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert_one_line(done.stderr, "got '9'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_keeps_the_finished_models_and_says_so(
+    capsys, interrupt, table, tmp_path
+):
+    interrupt("single_cubic")
+    arguments = ["table", "--setting", "2", *TINY, "--out", tmp_path]
+    assert code_of(*arguments) == 130
+    captured = capsys.readouterr()
+    partial = tmp_path / "table_setting2.partial.json"
+    assert captured.out == ""
+    assert captured.err == f"interrupted: single_linear saved in {partial}\n"
+    assert names_in(tmp_path) == [partial.name]
+    [kept] = load_result(partial).data["models"]
+    assert kept == load_result(table / "table_setting2.json").data["models"][0]
+
+
+def test_ctrl_c_later_names_every_finished_model(capsys, interrupt, tmp_path):
+    interrupt("moe_cubic")
+    assert code_of("table", *TINY, "--out", tmp_path) == 130
+    said = capsys.readouterr().err
+    assert said.startswith(f"interrupted: {', '.join(MODELS[:3])} saved in ")
+    assert models_in(tmp_path / "table_setting1.partial.json") == MODELS[:3]
+
+
+def test_ctrl_c_leaves_an_earlier_result_as_it_was(interrupt, tmp_path):
+    assert code_of("table", *TINY, "--out", tmp_path) == 0
+    path = tmp_path / "table_setting1.json"
+    before = path.read_bytes()
+    interrupt("single_cubic")
+    arguments = ["--num-examples", "30", *TINY[2:]]
+    assert code_of("table", *arguments, "--out", tmp_path) == 130
+    assert path.read_bytes() == before
+    assert names_in(tmp_path) == [path.name, "table_setting1.partial.json"]
+
+
+def test_the_next_complete_run_replaces_what_was_partial(interrupt, tmp_path):
+    interrupt("moe_linear")
+    assert code_of("table", *TINY, "--out", tmp_path) == 130
+    interrupt("no model")
+    assert code_of("table", *TINY, "--out", tmp_path) == 0
+    assert names_in(tmp_path) == ["table_setting1.json"]
+    assert models_in(tmp_path / "table_setting1.json") == MODELS
+
+
+def test_ctrl_c_before_anything_is_finished_says_so(capsys, interrupt, tmp_path):
+    interrupt("single_linear")
+    assert code_of("table", *TINY, "--out", tmp_path) == 130
+    assert capsys.readouterr().err == "interrupted: no model was finished\n"
+    assert names_in(tmp_path) == []
+
+
+def test_ctrl_c_while_saving_does_not_claim_that_it_was_saved(
+    capsys, monkeypatch, tmp_path
+):
+    real, saved = cli.save_result, []
+
+    def save_result(result, path):
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(path)
+        real(result, path)
+
+    monkeypatch.setattr(cli, "save_result", save_result)
+    assert code_of("table", *TINY, "--out", tmp_path) == 130
+    assert "interrupted: single_linear saved in" in capsys.readouterr().err
+    assert models_in(tmp_path / "table_setting1.partial.json") == ["single_linear"]
+
+
+def test_ctrl_c_in_widths_says_that_nothing_was_finished(capsys, monkeypatch, tmp_path):
+    def train(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipes, "train", train)
+    assert code_of("widths", *TINY, "--out", tmp_path) == 130
+    assert capsys.readouterr().err == "interrupted: nothing was finished\n"
+    assert names_in(tmp_path) == []
+
+
+def test_a_real_ctrl_c(tmp_path):
+    """The signal is sent once the first model is on disk; the second one is long."""
+    command = (
+        "import signal, sys; from moe_lib.cli import main; "
+        # A shell may start a background job with this signal ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "sys.exit(main())"
+    )
+    size = ["--num-examples", "1000", "--steps", "400", "--seeds", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, "table", *size, "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    partial = tmp_path / "table_setting1.partial.json"
+    with process:
+        try:
+            while not partial.exists() and process.poll() is None:
+                time.sleep(0.02)
+            time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            out, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert out == ""
+    assert said.startswith("interrupted: single_linear")
+    assert said.endswith(f"saved in {partial}\n")
+    assert models_in(partial)[0] == "single_linear"
+    assert names_in(tmp_path) == [partial.name]
+
+
+@pytest.fixture
+def tiny_films(monkeypatch):
+    """Make the films short; return what was asked for."""
+    plt.switch_backend("agg")
+    real, asked = animation.record_story, []
+
+    def record_story(activation, config):
+        asked.append((activation, config))
+        small = replace(config, num_train=60, num_test=60)
+        return real(activation, small, frame_steps=(0, 1), num_points=50)
+
+    monkeypatch.setattr(animation, "record_story", record_story)
+    monkeypatch.setattr(animation, "KEY_STEPS", (0, 1))
+    return asked
+
+
+def test_animate_prints_the_path_of_each_file(capsys, tiny_films, tmp_path):
+    folder = tmp_path / "new"
+    assert code_of("animate", "--out", folder) == 0
+    assert tiny_films == [("cubic", setting(1)), ("linear", setting(1))]
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    endings = (".gif", ".mp4", ".png", "_strip.png")
+    expected = [f"dispatch_{a}{e}" for a in ("cubic", "linear") for e in endings]
+    assert captured.out.splitlines() == [str(folder / name) for name in expected]
+    assert names_in(folder) == sorted(expected)
+    assert all(path.stat().st_size > 1000 for path in folder.iterdir())
+
+
+def test_ctrl_c_in_animate_names_the_films_that_are_there(
+    capsys, monkeypatch, tmp_path
+):
+    def make_animations(folder):
+        yield folder / "dispatch_cubic.gif"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(animation, "make_animations", make_animations)
+    assert code_of("animate", "--out", tmp_path) == 130
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'dispatch_cubic.gif'}\n"
+    assert captured.err == f"interrupted: dispatch_cubic.gif saved in {tmp_path}\n"
+
+
+def test_ctrl_c_before_the_first_film_says_so(capsys, monkeypatch, tmp_path):
+    def record_story(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(animation, "record_story", record_story)
+    assert code_of("animate", "--out", tmp_path) == 130
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "interrupted: no film was made\n"
+
+
+@pytest.mark.parametrize("module", ["recipes.replace", "cli.setting"])
+def test_ctrl_c_at_any_moment_leaves_no_traceback(
+    capsys, monkeypatch, tmp_path, module
+):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"moe_lib.{module}", interrupted)
+    assert code_of("table", *TINY, "--out", tmp_path) == 130
+    assert capsys.readouterr().err.startswith("interrupted")
+
+
+def test_animate_without_its_packages_says_which_extra(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "moe_lib.animation", None)
+    assert code_of("animate", "--out", tmp_path / "out") == 2
+    assert_one_line(capsys.readouterr().err, "animate needs the extra `figures`")
+    assert names_in(tmp_path) == []
