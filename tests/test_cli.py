@@ -169,6 +169,23 @@ def test_accuracies_are_percents_and_entropies_nats(capsys, tmp_path):
     assert moe_linear["dispatch_entropy_mean"] > 0.7  # ln 4 is 1.39, in bits 2
 
 
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+def test_an_entropy_of_zero_is_not_a_missing_one(
+    capsys, monkeypatch, tmp_path, json_too
+):
+    rows = [{"seed": 0, "test_accuracy": 100.0, "dispatch_entropy": 0.0}]
+    run = recipes.ModelRun("moe_cubic", {}, rows, {})
+    monkeypatch.setattr(cli, "four_model_table", lambda *_, **__: iter([run]))
+    assert code_of("table", "--out", tmp_path, *json_too) == 0
+    printed = capsys.readouterr().out
+    if json_too:
+        assert strict_json(printed)["rows"][0]["dispatch_entropy_mean"] == 0
+    else:
+        assert re.search(
+            r"^moe_cubic +100\.00 ± 0\.00 +0\.000 ± 0\.000$", printed, re.M
+        )
+
+
 def test_where_somebody_watches_there_is_a_progress_bar(monkeypatch, tmp_path):
     class Terminal(io.StringIO):
         def isatty(self):
