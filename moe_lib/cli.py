@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 
 from moe_lib.checks import check_device, check_int
 from moe_lib.config import SETTINGS, setting
-from moe_lib.recipes import ModelRun, four_model_table, single_widths
+from moe_lib.recipes import four_model_table, noise_strength, single_widths
 from moe_lib.results import Result, make_manifest, save_result
+from moe_lib.runs import ModelRun
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("table", "train single and mixture, linear and cubic, and print the table"),
+        ("strength", "train both mixtures on ever stronger feature noise"),
         ("widths", "train single experts of several widths by Adam"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_int("num-examples", n, at_least=1)
             config = replace(config, num_train=n, num_test=n)
         options.out.mkdir(parents=True, exist_ok=True)  # before any work
-        run = _table if options.command == "table" else _widths
+        run = _widths if options.command == "widths" else _models
         return run(options, config)
     except (ValueError, TypeError, OSError) as error:
         print(f"python -m moe_lib: {error}", file=sys.stderr)
@@ -84,13 +86,14 @@ def _save(
     save_result(Result(manifest, data), path)
 
 
-def _table(options: argparse.Namespace, config: Any) -> int:
-    """Train the four models; what is finished is on disk before the next one starts."""
-    path = options.out / f"table_setting{options.setting}.json"
+def _models(options: argparse.Namespace, config: Any) -> int:
+    """Train models; what is finished is on disk before the next one starts."""
+    recipe = four_model_table if options.command == "table" else noise_strength
+    path = options.out / f"{options.command}_setting{options.setting}.json"
     partial = path.with_suffix(".partial.json")
     started = time.monotonic()
     runs: list[ModelRun] = []
-    models = four_model_table(
+    models = recipe(
         config, range(options.seeds), steps=options.steps, device=options.device
     )
     try:
@@ -105,6 +108,9 @@ def _table(options: argparse.Namespace, config: Any) -> int:
         return 130
     partial.replace(path)
     rows = [run.summary() for run in runs]
+    if recipe is noise_strength:
+        for row, run in zip(rows, runs, strict=True):
+            row["gamma"] = run.config["data"]["gamma"]
     if options.json:
         name = _name_of_setting(options)
         print(json.dumps({"setting": name, "seeds": options.seeds, "rows": rows}))
@@ -120,14 +126,17 @@ def _print_table(
         f"Setting {options.setting}, {options.seeds} seed(s), {config.num_train} train "
         f"+ {config.num_test} test examples, mean ± sd (ddof 0) over seeds\n"
     )
-    print(f"{'model':<16}{'test accuracy (%)':>20}{'dispatch entropy (nats)':>28}")
+    print(f"{'model':<28}{'test accuracy (%)':>20}{'dispatch entropy (nats)':>28}")
     for row in rows:
         cells = []
         for name, digits in (("test_accuracy", 2), ("dispatch_entropy", 3)):
             mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
             known = mean is not None
             cells.append(f"{mean:.{digits}f} ± {sd:.{digits}f}" if known else "-")
-        print(f"{row['model']:<16}{cells[0]:>20}{cells[1]:>28}")
+        name = row["model"]
+        if "gamma" in row:
+            name += ", gamma {} to {}".format(*row["gamma"])
+        print(f"{name:<28}{cells[0]:>20}{cells[1]:>28}")
     print(f"\nsaved in {path}")
 
 

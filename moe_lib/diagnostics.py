@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from moe_lib.data import PatchDataset, Signals
+from moe_lib.checks import check_choice
+from moe_lib.data import PatchDataset, PatchRole, Signals
 from moe_lib.experts import routed_expert_outputs
+from moe_lib.metrics import accuracy
 from moe_lib.model import MoE
+from moe_lib.router import route, router_logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,3 +103,43 @@ def expert_accuracy(model: MoE, data: PatchDataset) -> Float[Tensor, "S M K"]:
             torch.stack([(correct * m).sum(-1) / m.sum(-1) for m in member], dim=-1)
         )
     return torch.stack(rows, dim=1)
+
+
+@torch.no_grad()
+def accuracy_when_hidden(
+    model: MoE, data: PatchDataset, role: PatchRole, *, hidden_from: str
+) -> Float[Tensor, " S"]:
+    """Return the accuracy when one kind of patch is erased for one part of the model.
+
+    Parameters
+    ----------
+    model : MoE
+        A trained mixture.
+    data : PatchDataset
+        Examples whose patch roles are known.
+    role : PatchRole
+        What to erase (set to zero).
+    hidden_from : str
+        ``router``: the experts still see the patch; or ``experts``: the router does.
+
+    Raises
+    ------
+    ValueError
+        If the roles are unknown or ``hidden_from`` is neither of the two.
+
+    References
+    ----------
+    Ours: an intervention that tells who reads which patch.
+    """
+    check_choice("hidden_from", hidden_from, ("router", "experts"))
+    if data.patch_role is None:
+        raise ValueError("data must have patch roles, got patch_role=None")
+    erased = data.x.masked_fill((data.patch_role == role)[..., None], 0)
+    by_router, by_experts = erased, data.x
+    if hidden_from == "experts":
+        by_router, by_experts = by_experts, by_router
+    routing = route(router_logits(by_router.sum(dim=-2), model.router_weight))
+    output = routed_expert_outputs(
+        by_experts, model.expert_weight, routing.expert_index, model.config.activation
+    )
+    return accuracy(routing.gate_value * output, data.y)

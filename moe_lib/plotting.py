@@ -141,7 +141,7 @@ def plot_dispatch(counts: ArrayLike, *, ax: Axes | None = None) -> Axes:
     ax.imshow(image, aspect="equal")
     num_clusters, num_experts = share.shape
     for k, m in np.argwhere(share >= 0.01):
-        dark = np.dot(image[k, m], (0.299, 0.587, 0.114)) < 0.55
+        dark = np.dot(image[k, m], (0.299, 0.587, 0.114)) < 0.4
         color = "white" if dark else INK
         text = f"{100 * share[k, m]:.0f}"
         ax.text(m, k, text, ha="center", va="center", fontsize=8.5, color=color)
