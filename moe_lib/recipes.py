@@ -29,7 +29,7 @@ def four_model_table(
     """Yield the four rows of the paper's main table, each as soon as it is done.
 
     Command: ``python -m moe_lib table --setting 1 --seeds 10``.
-    Run time: about 1.5 minutes on one H100, RUNTIME on two cores.
+    Run time: about 1.5 minutes on one H100, 12 on two cores.
     Expect in Setting 1 (accuracy in percent): single linear 65.6, single cubic 65.0,
     linear mixture 97.7 (dispatch entropy 1.23 nats), cubic mixture 100.00 (0.000).
 
@@ -52,7 +52,7 @@ def noise_strength(
     """Yield both mixtures, trained on ever stronger feature noise, as they are done.
 
     Command: ``python -m moe_lib strength --setting 1 --seeds 10``.
-    Run time: about 5 minutes on one H100, STRUNTIME on two cores.
+    Run time: about 5 minutes on one H100.
     Expect in Setting 1: cubic experts find the clusters while gamma stays below 3, and
     fail when it reaches 6; linear experts stay near 98 percent.
 
@@ -76,7 +76,7 @@ def single_widths(
     """Train single experts of growing width by Adam, as the authors do.
 
     Command: ``python -m moe_lib widths --setting 2 --seeds 10``.
-    Run time: about half a minute on one H100, WRUNTIME on two cores.
+    Run time: about half a minute on one H100.
     Expect in Setting 2, cubic: training accuracy 84, 95 and 99 percent as the width
     grows, test accuracy 52 to 53 percent whatever the width.
 

@@ -26,8 +26,8 @@ from moe_lib import (
 from moe_lib.data import sample_dataset, sample_signals
 from moe_lib.experts import dense_expert_outputs, routed_expert_outputs
 from moe_lib.recipes import single_widths
-from moe_lib.runs import train_model
 from moe_lib.rng import STREAMS, generator
+from moe_lib.runs import train_model
 from moe_lib.theory import additive_error_bound
 from tests.toys import data_config, draw, integers, normal, source
 

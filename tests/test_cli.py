@@ -17,6 +17,7 @@ import torch
 from moe_lib import animation, cli, recipes, setting
 from moe_lib.cli import main
 from moe_lib.results import load_result
+from moe_lib.runs import ModelRun
 
 MODELS = ["single_linear", "single_cubic", "moe_linear", "moe_cubic"]
 TINY = ["--num-examples", "40", "--steps", "3", "--seeds", "2"]
@@ -174,7 +175,7 @@ def test_an_entropy_of_zero_is_not_a_missing_one(
     capsys, monkeypatch, tmp_path, json_too
 ):
     rows = [{"seed": 0, "test_accuracy": 100.0, "dispatch_entropy": 0.0}]
-    run = recipes.ModelRun("moe_cubic", {}, rows, {})
+    run = ModelRun("moe_cubic", {}, rows, {})
     monkeypatch.setattr(cli, "four_model_table", lambda *_, **__: iter([run]))
     assert code_of("table", "--out", tmp_path, *json_too) == 0
     printed = capsys.readouterr().out
@@ -467,7 +468,7 @@ def test_ctrl_c_before_the_first_film_says_so(capsys, monkeypatch, tmp_path):
     assert captured.err == "interrupted: no film was made\n"
 
 
-@pytest.mark.parametrize("module", ["recipes.replace", "cli.setting"])
+@pytest.mark.parametrize("module", ["runs.replace", "cli.setting"])
 def test_ctrl_c_at_any_moment_leaves_no_traceback(
     capsys, monkeypatch, tmp_path, module
 ):

@@ -1,10 +1,14 @@
 """What the weights have learned, against loops."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from moe_lib import PatchDataset, stack_runs
+from moe_lib import ModelConfig, MoE, PatchDataset, stack_runs
+from moe_lib.data import PatchRole
 from moe_lib.diagnostics import (
+    accuracy_when_hidden,
     alignments,
     expert_accuracy,
     majority_cluster,
@@ -89,3 +93,32 @@ def test_expert_accuracy_needs_clusters():
     data = PatchDataset.from_tensors(normal(3, 4, 7), torch.tensor([1, 0, 1]))
     with pytest.raises(ValueError, match=r"^data must have cluster ids, got cluster="):
         expert_accuracy(moe(dim=7), data)
+
+
+@pytest.mark.parametrize("part", ["router", "experts"])
+def test_hiding_a_patch_equals_a_loop_that_skips_it(part):
+    data = draw(data_config(num_patches=4, dim=8), 40)
+    model = MoE(ModelConfig(num_experts=3, num_filters=2), dim=8, seeds=[1])
+    with torch.no_grad():
+        model.router_weight += normal(1, 8, 3, seed=5).float()
+    right = 0
+    for i in range(len(data)):
+        shown = [p for p in range(4) if data.patch_role[i, p] != PatchRole.CENTER]
+        by_router, by_experts = data.x[i][shown], data.x[i]
+        if part == "experts":
+            by_router, by_experts = by_experts, by_router
+        m = (by_router.sum(0) @ model.router_weight[0]).argmax()
+        output = ((by_experts @ model.expert_weight[0, m].T) ** 3).sum()
+        right += bool(data.y[i] * output > 0)
+    found = accuracy_when_hidden(model, data, PatchRole.CENTER, hidden_from=part)
+    assert found.tolist() == [right / len(data)]
+
+
+def test_hiding_needs_roles_and_a_known_part():
+    data = draw(data_config(num_clusters=2, dim=8), 4)
+    model = MoE(ModelConfig(num_experts=3), dim=8, seeds=[1])
+    with pytest.raises(ValueError, match=r"^hidden_from must be one of router, exp"):
+        accuracy_when_hidden(model, data, PatchRole.CENTER, hidden_from="both")
+    bare = replace(data, patch_role=None)
+    with pytest.raises(ValueError, match=r"^data must have patch roles, got patch_"):
+        accuracy_when_hidden(model, bare, PatchRole.CENTER, hidden_from="router")

@@ -5,13 +5,8 @@ import pytest
 import torch
 
 from moe_lib import evaluate, make_data, stack_runs, train
-from moe_lib.recipes import (
-    CURVE_EVERY,
-    MODELS,
-    ModelRun,
-    four_model_table,
-    train_model,
-)
+from moe_lib.recipes import STRENGTHS, four_model_table, noise_strength
+from moe_lib.runs import CURVE_EVERY, MODELS, ModelRun, train_model
 from tests import reference
 from tests.toys import data_config
 
@@ -142,3 +137,10 @@ def test_a_recipe_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
     train_model("moe_cubic", CONFIG, [0], steps=1)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_noise_strength_trains_both_mixtures_at_every_strength():
+    found = list(noise_strength(CONFIG, [2], steps=2))
+    seen = [(run.model, run.config["data"]["gamma"]) for run in found]
+    low = CONFIG.gamma[0]
+    assert seen == [(name, (low, high)) for high in STRENGTHS for name in MIXTURES]
