@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from moe_lib.checks import check_device, check_int
-from moe_lib.config import SETTINGS, setting
+from moe_lib.config import SETTINGS, DataConfig, setting
 from moe_lib.recipes import four_model_table, noise_strength, single_widths
 from moe_lib.results import Result, make_manifest, save_result
 from moe_lib.runs import ModelRun
@@ -74,10 +74,19 @@ def _name_of_setting(options: argparse.Namespace) -> int | str:
 
 
 def _save(
-    options: argparse.Namespace, path: Path, data: dict[str, Any], started: float
+    options: argparse.Namespace,
+    config: DataConfig,
+    path: Path,
+    data: dict[str, Any],
+    started: float,
 ) -> None:
     manifest = make_manifest(
-        {"command": options.command, "setting": options.setting},
+        {
+            "command": options.command,
+            "setting": options.setting,
+            "steps": options.steps,  # None: the recipe's own
+            "data": asdict(config),
+        },
         list(range(options.seeds)),
         options.device,
         wall_seconds=round(time.monotonic() - started, 1),
@@ -86,7 +95,7 @@ def _save(
     save_result(Result(manifest, data), path)
 
 
-def _models(options: argparse.Namespace, config: Any) -> int:
+def _models(options: argparse.Namespace, config: DataConfig) -> int:
     """Train models; what is finished is on disk before the next one starts."""
     recipe = four_model_table if options.command == "table" else noise_strength
     path = options.out / f"{options.command}_setting{options.setting}.json"
@@ -99,7 +108,9 @@ def _models(options: argparse.Namespace, config: Any) -> int:
     try:
         for run in models:
             done = [*runs, run]
-            _save(options, partial, {"models": [asdict(r) for r in done]}, started)
+            _save(
+                options, config, partial, {"models": [asdict(r) for r in done]}, started
+            )
             runs = done
     except KeyboardInterrupt:
         names = ", ".join(run.model for run in runs)
@@ -120,7 +131,10 @@ def _models(options: argparse.Namespace, config: Any) -> int:
 
 
 def _print_table(
-    options: argparse.Namespace, config: Any, rows: list[dict[str, Any]], path: Path
+    options: argparse.Namespace,
+    config: DataConfig,
+    rows: list[dict[str, Any]],
+    path: Path,
 ) -> None:
     print(
         f"Setting {options.setting}, {options.seeds} seed(s), {config.num_train} train "
@@ -140,7 +154,7 @@ def _print_table(
     print(f"\nsaved in {path}")
 
 
-def _widths(options: argparse.Namespace, config: Any) -> int:
+def _widths(options: argparse.Namespace, config: DataConfig) -> int:
     path = options.out / f"widths_setting{options.setting}.json"
     started = time.monotonic()
     steps = {} if options.steps is None else {"steps": options.steps}
@@ -151,7 +165,7 @@ def _widths(options: argparse.Namespace, config: Any) -> int:
     except KeyboardInterrupt:
         print("interrupted: nothing was finished", file=sys.stderr)
         return 130
-    _save(options, path, {"rows": rows}, started)
+    _save(options, config, path, {"rows": rows}, started)
     if options.json:
         name = _name_of_setting(options)
         print(json.dumps({"setting": name, "seeds": options.seeds, "rows": rows}))

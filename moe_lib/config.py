@@ -110,7 +110,7 @@ class TrainConfig:
     steps : int
         T >= 1 full-batch steps.
     expert_lr : float
-        eta >= 0: each step moves each expert by exactly this Frobenius length.
+        eta >= 0: a step moves each expert that has a gradient by this Frobenius length.
     router_lr : float
         eta_r >= 0 of the router's plain gradient descent.
 

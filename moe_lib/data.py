@@ -80,6 +80,16 @@ class PatchDataset:
     num_clusters: int | None = None
 
     def __post_init__(self) -> None:
+        if self.y.shape != self.x.shape[:-2]:
+            raise ValueError(
+                f"y must have the shape of x without patches and dimensions, "
+                f"{list(self.x.shape[:-2])}, got {list(self.y.shape)}"
+            )
+        if not self.y.is_meta and not (self.y.abs() == 1).all():
+            raise ValueError(
+                "y must be -1 or +1 (from_tensors takes 0 and 1), "
+                f"got {self.y.unique()[:5].tolist()}"
+            )
         if self.num_clusters is None and self.cluster is not None:
             object.__setattr__(self, "num_clusters", int(self.cluster.max()) + 1)
 

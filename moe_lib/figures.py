@@ -66,7 +66,7 @@ def describe(snapshot: Snapshot) -> str:
     """Return the line of numbers that stands on a frame."""
     return (
         f"step {snapshot.step} · test accuracy {snapshot.accuracy:.1f} % · "
-        f"dispatch entropy {snapshot.entropy:.2f}"
+        f"entropy under noise {snapshot.entropy:.2f}"
     )
 
 
@@ -81,7 +81,7 @@ def draw_entropy(story: Story, now: Snapshot, *, ax: Axes) -> None:
     num_clusters = len(now.counts)
     ax.set(ylim=(0, np.log(num_clusters) * 1.08), xlim=(0, steps[-1]))
     ax.set_yticks([0, np.log(num_clusters)], ["0", f"ln {num_clusters}"])
-    ax.set(xlabel="step", title="dispatch entropy")
+    ax.set(xlabel="step", title="dispatch entropy under noise")
 
 
 def frame_figure(story: Story, now: Snapshot) -> Figure:
@@ -121,7 +121,8 @@ def strip_figure(story: Story, steps: Sequence[int]) -> Figure:
         plot_regions(story.points, now.leaning, story.cluster, chosen=now.chosen, ax=ax)
         ax.set_title(f"step {step}")
         ax.set_xlabel(
-            f"accuracy {now.accuracy:.1f} %, entropy {now.entropy:.2f}", fontsize=9
+            f"accuracy {now.accuracy:.1f} %, noisy entropy {now.entropy:.2f}",
+            fontsize=8,
         )
     for ax in axes.flat[len(steps) :]:
         ax.remove()

@@ -79,6 +79,7 @@ class SingleExpert(nn.Module):
     ) -> ModelOutput:
         """Return F(x). See :meth:`MoE.forward` for the arguments."""
         _check_patches(self, x)
+        _check_shape("patch_sum", patch_sum, (*x.shape[:-2], x.shape[-1]))
         index = torch.zeros(
             self.expert_weight.shape[0], x.shape[-3], dtype=torch.long, device=x.device
         )
@@ -141,9 +142,12 @@ class MoE(nn.Module):
         Raises
         ------
         ValueError
-            If ``x`` does not fit the runs and dimensions of the model.
+            If a shape does not fit: broadcasting would give wrong answers silently.
         """
         _check_patches(self, x)
+        num_runs, num_experts = self.expert_weight.shape[:2]
+        _check_shape("patch_sum", patch_sum, (*x.shape[:-2], x.shape[-1]))
+        _check_shape("router_noise", router_noise, (num_runs, x.shape[-3], num_experts))
         patch_sum = x.sum(dim=-2) if patch_sum is None else patch_sum
         routing = route(router_logits(patch_sum, self.router_weight), router_noise)
         expert_output = _expert_outputs(self, x, patch_sum, routing.expert_index)
@@ -159,6 +163,13 @@ def _check_patches(model: MoE | SingleExpert, x: Tensor) -> None:
         raise ValueError(
             f"x must have shape [n, P, {dim}] or [{num_runs}, n, P, {dim}], "
             f"got {list(x.shape)}"
+        )
+
+
+def _check_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None:
+    if value is not None and value.shape != shape:
+        raise ValueError(
+            f"{name} must have shape {list(shape)}, got {list(value.shape)}"
         )
 
 

@@ -54,7 +54,10 @@ class NormalizedGD(torch.optim.Optimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    norm = torch.linalg.matrix_norm(p.grad, keepdim=True)
-                    direction = torch.where(norm > 0, p.grad / norm, 0)
-                    p.sub_(direction, alpha=group["lr"])
+                    # Scaled by its largest entry first: squares of a tiny
+                    # gradient would underflow in float32.
+                    largest = p.grad.abs().amax(dim=(-2, -1), keepdim=True)
+                    scaled = torch.where(largest > 0, p.grad / largest, 0)
+                    norm = torch.linalg.matrix_norm(scaled, keepdim=True)
+                    p.sub_(scaled / norm.clamp(min=1), alpha=group["lr"])
         return loss

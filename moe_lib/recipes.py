@@ -35,8 +35,8 @@ def four_model_table(
 
     References
     ----------
-    Chen et al. (2022), Section 6, table of Settings 1 to 4. There, single experts are
-    trained by Adam; here all four models are trained by Algorithm 1.
+    Chen et al. (2022), Section 6, table of Settings 1 to 4. The authors' notebooks
+    train single experts by Adam; here all four models are trained by Algorithm 1.
     """
     for name in MODELS:
         yield train_model(name, data_config, seeds, steps=steps, device=device)

@@ -113,7 +113,8 @@ def train(
     Parameters
     ----------
     model : MoE or SingleExpert
-        Its ``seeds`` also seed the routing noise, fresh at every step.
+        Its ``seeds`` also seed the routing noise, fresh at every step. A second call
+        trains on, but draws the same noise again from its start.
     data : PatchDataset
         Training set on the model's device: shared, or one for each run.
     config : TrainConfig

@@ -69,7 +69,7 @@ def assert_shows_regions(ax, story, now):
 
 def test_the_line_of_numbers():
     now = Snapshot(90, 97.26, 0.1349, *[np.zeros((1, 1))] * 3)
-    assert describe(now) == "step 90 · test accuracy 97.3 % · dispatch entropy 0.13"
+    assert describe(now) == "step 90 · test accuracy 97.3 % · entropy under noise 0.13"
 
 
 @pytest.mark.parametrize("index", range(len(STEPS)))
@@ -80,7 +80,7 @@ def test_a_frame_says_step_accuracy_and_entropy(story, index):
     assert first == "Mixture of tiny experts"
     assert f"step {now.step} " in second
     assert f"{now.accuracy:.1f} %" in second
-    assert second.endswith(f"entropy {now.entropy:.2f}")
+    assert second.endswith(f"entropy under noise {now.entropy:.2f}")
 
 
 def test_a_frame_is_of_the_size_of_a_film(story):

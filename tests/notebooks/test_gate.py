@@ -169,12 +169,14 @@ def nbval(path):
         [
             *(sys.executable, "-m", "pytest", path, "-c", ROOT / "pyproject.toml"),
             *("--rootdir", path.parent, "-p", "no:cacheprovider"),
+            *("-p", "conftest"),  # that of the root, for the tag close-numbers
             *("--nbval", "--nbval-current-env"),
             *("--nbval-sanitize-with", ROOT / "tests/notebooks/sanitize.cfg"),
         ],
         capture_output=True,
         text=True,
         check=False,
+        cwd=ROOT,
     )
 
 
@@ -194,6 +196,48 @@ def test_nbval_fails_the_spoiled_notebook(spoil, tmp_path):
     run = nbval(save(notebook, tmp_path))
     assert run.returncode == 1, run.stdout + run.stderr
     assert "fixture.ipynb::Cell" in run.stdout
+
+
+def tag_close_numbers(notebook):
+    for cell in notebook.cells[1:]:
+        cell.metadata["tags"] = ["close-numbers"]
+
+
+def change_word(notebook):
+    notebook.cells[1].source = "print('about 0.333')"
+
+
+def add_number(notebook):
+    notebook.cells[1].source += "\nprint(7)"
+
+
+def change_a_lot(notebook):
+    notebook.cells[1].outputs[0].text = "0.353\n"
+
+
+@pytest.mark.parametrize("spoil", [change_printed_number, change_shown_number])
+def test_close_numbers_pass_where_the_cell_is_tagged(spoil, tmp_path):
+    notebook = good_notebook()
+    tag_close_numbers(notebook)
+    spoil(notebook)
+    run = nbval(save(notebook, tmp_path))
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("spoil", [change_a_lot, change_word, add_number, change_code])
+def test_close_numbers_are_not_any_numbers(spoil, tmp_path):
+    notebook = good_notebook()
+    tag_close_numbers(notebook)
+    spoil(notebook)
+    run = nbval(save(notebook, tmp_path))
+    assert run.returncode == 1, run.stdout + run.stderr
+
+
+def test_no_output_of_the_book_is_ignored():
+    for path in FOLDER.glob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            tags = set(cell.metadata.get("tags", []))
+            assert not tags & {"nbval-ignore-output", "nbval-skip"}, path.name
 
 
 def test_executing_a_stripped_notebook_gives_the_good_one(tmp_path):
