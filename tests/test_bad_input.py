@@ -395,3 +395,24 @@ def test_recipes_without_a_seed():
     message = "seeds must hold at least one seed, got none"
     rejects(ValueError, message, train_model, "moe_cubic", data_config(), [])
     rejects(ValueError, message, single_widths, data_config(), [])
+
+
+def test_labels_that_do_not_fit_the_patches():
+    x = torch.zeros(3, 4, 5)
+    message = (
+        "y must have the shape of x without patches and dimensions, [3], got [3, 1]"
+    )
+    rejects(ValueError, message, PatchDataset, x, torch.ones(3, 1))
+    message = "y must be -1 or +1 (from_tensors takes 0 and 1), got [0.0, 1.0]"
+    rejects(ValueError, message, PatchDataset, x, torch.tensor([0.0, 1.0, 1.0]))
+
+
+def test_shapes_that_would_broadcast():
+    model, x = (
+        MoE(ModelConfig(num_experts=3), dim=5, seeds=[0, 1]),
+        torch.zeros(6, 4, 5),
+    )
+    message = "router_noise must have shape [2, 6, 3], got [1, 6, 3]"
+    rejects(ValueError, message, model, x, router_noise=torch.zeros(1, 6, 3))
+    message = "patch_sum must have shape [6, 5], got [1, 5]"
+    rejects(ValueError, message, model, x, patch_sum=torch.zeros(1, 5))

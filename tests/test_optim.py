@@ -84,3 +84,12 @@ def test_closure_is_evaluated_with_gradients_and_its_loss_returned():
 
     assert optimizer.step(closure) == pytest.approx((start**2).sum().item())
     torch.testing.assert_close(weight.detach(), start - 0.1 * start / start.norm())
+
+
+def test_a_tiny_gradient_still_gives_a_whole_step():
+    weight = torch.zeros(2, 3, 4, requires_grad=True)
+    weight.grad = torch.full((2, 3, 4), 1e-30)
+    NormalizedGD([weight], lr=0.1).step()
+    torch.testing.assert_close(
+        torch.linalg.matrix_norm(weight.detach()), torch.full((2,), 0.1)
+    )

@@ -1,11 +1,29 @@
 """Recipes: each is the library's own train and evaluate, written down as rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from moe_lib import evaluate, make_data, stack_runs, train
-from moe_lib.recipes import STRENGTHS, four_model_table, noise_strength
+from moe_lib import (
+    ModelConfig,
+    SingleExpert,
+    TrainConfig,
+    evaluate,
+    make_data,
+    stack_runs,
+    train,
+)
+from moe_lib.data import PatchRole
+from moe_lib.diagnostics import accuracy_when_hidden
+from moe_lib.recipes import (
+    STRENGTHS,
+    WIDTHS,
+    four_model_table,
+    noise_strength,
+    single_widths,
+)
 from moe_lib.runs import CURVE_EVERY, MODELS, ModelRun, train_model
 from tests import reference
 from tests.toys import data_config
@@ -144,3 +162,54 @@ def test_noise_strength_trains_both_mixtures_at_every_strength():
     seen = [(run.model, run.config["data"]["gamma"]) for run in found]
     low = CONFIG.gamma[0]
     assert seen == [(name, (low, high)) for high in STRENGTHS for name in MIXTURES]
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_rows_hold_the_accuracy_with_the_centre_hidden(runs, name):
+    spec = MODELS[name]
+    for seed, row in zip(SEEDS, runs[name].rows, strict=True):
+        training, test = make_data(CONFIG, seed)
+        model = spec.model_class(spec.model, dim=8, seeds=[seed])
+        train(model, training, replace(spec.train, steps=STEPS))
+        for part in ("router", "experts"):
+            left = accuracy_when_hidden(model, test, PatchRole.CENTER, hidden_from=part)
+            found = row[f"center_hidden_from_{part}"]
+            assert found == pytest.approx(100 * left.item(), abs=3)  # one example
+
+
+def test_the_loss_curve_belongs_to_its_seed(runs):
+    spec = MODELS["moe_cubic"]
+    for run, seed in enumerate(SEEDS):
+        model = spec.model_class(spec.model, dim=8, seeds=[seed])
+        past = train(
+            model, make_data(CONFIG, seed)[0], replace(spec.train, steps=STEPS)
+        )
+        stored = [point[run] for point in runs["moe_cubic"].curves["train_loss"]]
+        np.testing.assert_allclose(stored, past.loss[::CURVE_EVERY, 0], atol=2e-3)
+
+
+def test_the_rates_are_those_that_the_book_states():
+    for spec in MODELS.values():
+        assert (spec.train.expert_lr, spec.train.router_lr) == (0.01, 1.0)
+        assert spec.model.init_scale == 1e-3
+
+
+def test_widths_are_trained_by_adam_on_the_training_set():
+    rows = single_widths(CONFIG, SEEDS, steps=30)
+    assert len(rows) == 2 * len(WIDTHS) * len(SEEDS)
+    pairs = [make_data(CONFIG, seed) for seed in SEEDS]
+    training, test = (stack_runs(part) for part in zip(*pairs, strict=True))
+    for activation, lr in (("linear", 0.003), ("cubic", 0.01)):
+        size = ModelConfig(
+            num_filters=80, activation=activation, init_scale=(3 * CONFIG.dim) ** -0.5
+        )
+        model = SingleExpert(size, dim=CONFIG.dim, seeds=SEEDS)
+        adam = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=5e-4)
+        train(model, training, TrainConfig(steps=30), optimizers=[adam])
+        seen, fitted = evaluate(model, test), evaluate(model, training)
+        mine = [r for r in rows if (r["activation"], r["width"]) == (activation, 80)]
+        for run, row in enumerate(mine):
+            assert row["seed"] == SEEDS[run]
+            assert row["test_loss"] == pytest.approx(seen.loss[run].item(), abs=1e-5)
+            accuracy = 100 * fitted.accuracy[run].item()
+            assert row["train_accuracy"] == pytest.approx(accuracy, abs=1e-3)

@@ -2,9 +2,12 @@
 
 import json
 import os
+from dataclasses import asdict
 
 import pytest
 
+from moe_lib import setting
+from moe_lib.recipes import STRENGTHS
 from moe_lib.results import (
     MANIFEST_KEYS,
     Result,
@@ -13,6 +16,8 @@ from moe_lib.results import (
     make_manifest,
     save_result,
 )
+from moe_lib.runs import MODELS
+from tests import reference
 
 
 def result(number=1.5):
@@ -110,3 +115,36 @@ def test_a_missing_file_is_not_found(tmp_path):
 def test_an_unknown_committed_result_is_refused():
     with pytest.raises(ValueError, match=r"^name must be one of .*, got 'nothing'$"):
         load_committed("nothing")
+
+
+@pytest.mark.parametrize("name", ["1", "2", "3", "4"])
+def test_a_committed_table_was_made_with_the_present_settings(name):
+    runs = load_committed(f"table_setting{name}").data["models"]
+    assert [run["model"] for run in runs] == list(MODELS)
+    for run in runs:
+        spec = MODELS[run["model"]]
+        expected = {
+            "data": asdict(setting(name)),
+            "model": asdict(spec.model),
+            "train": asdict(spec.train),
+        }
+        assert run["config"] == json.loads(json.dumps(expected))
+        assert [row["seed"] for row in run["rows"]] == list(range(10))
+
+
+def test_the_committed_strengths_differ_from_setting_1_in_gamma_only():
+    runs = load_committed("strength_setting1").data["models"]
+    seen = [(run["config"]["data"]["gamma"][1], run["model"]) for run in runs]
+    assert seen == [(g, m) for g in STRENGTHS for m in ("moe_linear", "moe_cubic")]
+    for run in runs:
+        data = run["config"]["data"]
+        expected = json.loads(json.dumps(asdict(setting(1))))
+        assert {**data, "gamma": None} == {**expected, "gamma": None}
+
+
+@pytest.mark.parametrize("name", ["1", "2", "3", "4"])
+def test_a_committed_entropy_is_that_of_its_counts(name):
+    for run in load_committed(f"table_setting{name}").data["models"][2:]:
+        for row in run["rows"]:
+            entropy = reference.dispatch_entropy(row["dispatch_counts"])
+            assert row["dispatch_entropy"] == pytest.approx(entropy, abs=1e-6)
