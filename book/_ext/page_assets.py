@@ -1,5 +1,6 @@
 """What each page carries: our own MathJax and films, no dead scripts, sound ARIA."""
 
+import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,13 @@ MATHJAX_PARTS = [
 ARIA_REPAIRS = {
     'role="doc-biblioentry"': 'role="listitem"',
     '<summary aria-label="Toggle hidden content">': "<summary>",
+}
+
+
+# A button is named by its visible text or by its label, not by a second name beside it.
+BUTTON_REPAIRS = {
+    r'(class="btn search-button-field[^>]*?) title="\w*" aria-label="\w*"': r"\1",
+    r'(data-mode="(?:light|dark|auto)")\s+title="[^"]*"': r"\1",
 }
 
 
@@ -58,9 +66,19 @@ def repair_page(app, pagename, templatename, context, doctree) -> None:
     context["script_files"] = kept
 
 
+def repair_buttons(app: Sphinx, exception: Exception | None) -> None:
+    """Mend what the theme writes around the body of each page."""
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for written, wanted in BUTTON_REPAIRS.items():
+            text = re.sub(written, wanted, text)
+        page.write_text(text, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict:
     """Connect to Sphinx."""
     app.connect("builder-inited", copy_mathjax)
     app.connect("builder-inited", copy_media)
     app.connect("html-page-context", repair_page, priority=900)
+    app.connect("build-finished", repair_buttons)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
