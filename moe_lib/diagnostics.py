@@ -47,17 +47,13 @@ def alignments(model: MoE, signals: Signals) -> Alignments:
     ----------
     Chen et al. (2022), Section 5 (specialist sets) and the inner-product figures.
     """
-    filters = model.expert_weight @ _per_run(signals.feature).unsqueeze(-3).mT
+    filters = model.expert_weight @ signals.feature.unsqueeze(-3).mT
     theta = model.router_weight.mT
     return Alignments(
         expert_feature=filters.amax(dim=2),
         router_center=theta @ signals.center.mT,
         router_feature=theta @ signals.feature.mT,
     )
-
-
-def _per_run(signals: Float[Tensor, "*runs K d"]) -> Float[Tensor, "S K d"]:
-    return signals if signals.dim() == 3 else signals[None]
 
 
 def specialists(expert_feature: Float[Tensor, "S M K"]) -> Int[Tensor, "S M"]:
