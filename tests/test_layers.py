@@ -16,7 +16,7 @@ LAYERS = {
     **dict.fromkeys(["optim", "diagnostics", "theory"], 4),
     "train": 5,
     **dict.fromkeys(["runs", "plotting", "results", "notebook"], 6),
-    **dict.fromkeys(["recipes", "figures", "grid"], 7),
+    **dict.fromkeys(["recipes", "figures", "grid", "parallel"], 7),
     "animation": 8,
     "cli": 9,
     **dict.fromkeys(["__main__", "__init__"], 10),
