@@ -17,7 +17,7 @@ LAYERS = {
     "train": 5,
     **dict.fromkeys(["runs", "plotting", "results", "notebook"], 6),
     **dict.fromkeys(["recipes", "figures", "grid", "parallel"], 7),
-    "animation": 8,
+    **dict.fromkeys(["animation", "sweep"], 8),
     "cli": 9,
     **dict.fromkeys(["__main__", "__init__"], 10),
 }
