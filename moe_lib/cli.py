@@ -2,12 +2,15 @@
 
 import argparse
 import json
+import logging
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
+
+from tqdm import tqdm
 
 from moe_lib.checks import check_device, check_int
 from moe_lib.config import SETTINGS, DataConfig, setting
@@ -37,6 +40,20 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print one object")
         command.add_argument("--steps", type=int, help="instead of the paper-size runs")
         command.add_argument("--num-examples", type=int, help="in each of both sets")
+    text = "train many configurations with several seeds each, as a table"
+    command = commands.add_parser("sweep", help=text, description=text)
+    what = command.add_mutually_exclusive_group(required=True)
+    text = "values to combine with those of other fields; a pair as 0.5:3.0"
+    what.add_argument("--grid", action="append", metavar="FIELD=VALUE,...", help=text)
+    text = "CSV file: a header of fields, one configuration in each line"
+    what.add_argument("--list", type=Path, metavar="FILE", help=text)
+    command.add_argument("--seeds", type=int, default=10, metavar="N")
+    command.add_argument("--steps", type=int, help="instead of 600")
+    command.add_argument("--num-examples", type=int, help="in each of both sets")
+    command.add_argument("--device", default="cpu", metavar="cpu|cuda")
+    command.add_argument("--jobs", type=int, help="processes; default: one per core")
+    command.add_argument("--scheduler", metavar="tcp://...", help="of a Dask cluster")
+    command.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
     text = "make the animations of dispatch"
     command = commands.add_parser("animate", help=text, description=text)
     command.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
@@ -49,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "animate":
             return _animate(options.out)
+        if options.command == "sweep":
+            return _sweep(options)
         config = setting(options.setting)
         check_int("seeds", options.seeds, at_least=1)
         check_device(options.device)
@@ -198,4 +217,54 @@ def _animate(folder: Path) -> int:
         saved = f"{', '.join(names)} saved in {folder}" if names else "no film was made"
         print(f"interrupted: {saved}", file=sys.stderr)
         return 130
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    try:
+        from moe_lib.grid import expand_grid, parse_grid, read_list
+        from moe_lib.parallel import SweepError
+        from moe_lib.sweep import load_batches, plan, run_sweep
+
+        if options.scheduler is not None:
+            import distributed  # noqa: F401 (it sets levels, hence before the next line)
+
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    except ImportError as error:
+        raise ValueError(f"sweep needs the extra `sweep`: {error}") from error
+
+    def report(message: str) -> None:
+        tqdm.write(f"python -m moe_lib: {message}", file=sys.stderr)
+
+    fixed: dict[str, int] = {}
+    if options.steps is not None:
+        fixed["steps"] = options.steps
+    if options.num_examples is not None:
+        fixed["num_train"] = fixed["num_test"] = options.num_examples
+    check_int("seeds", options.seeds, at_least=1)
+    if options.list is None:
+        configurations = expand_grid(parse_grid(options.grid), **fixed)
+    else:
+        configurations = read_list(options.list, **fixed)
+    seeds, folder = range(options.seeds), options.out
+    batches = plan(configurations, seeds, device=options.device)
+    try:
+        rows = run_sweep(
+            configurations,
+            seeds,
+            folder,
+            device=options.device,
+            jobs=options.jobs,
+            scheduler=options.scheduler,
+            report=report,
+        )
+    except SweepError as error:
+        report(str(error))
+        return 2
+    except KeyboardInterrupt:
+        kept = len(load_batches(batches, folder, report=report))
+        report(f"interrupted: {kept} of {len(batches)} batches are stored in {folder}")
+        return 130
+    print(f"{len(rows)} rows saved in {folder / 'table.csv'}")
     return 0

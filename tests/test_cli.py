@@ -1,7 +1,9 @@
 """The command line: what it prints, what it saves, what it says when it cannot."""
 
+import csv
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,8 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from moe_lib import animation, cli, recipes, setting
+from moe_lib import animation, cli, recipes, setting, sweep
 from moe_lib.cli import main
+from moe_lib.grid import expand_grid
 from moe_lib.results import load_result
 from moe_lib.runs import ModelRun
 
@@ -485,3 +488,214 @@ def test_animate_without_its_packages_says_which_extra(capsys, monkeypatch, tmp_
     assert code_of("animate", "--out", tmp_path / "out") == 2
     assert_one_line(capsys.readouterr().err, "animate needs the extra `figures`")
     assert names_in(tmp_path) == []
+
+
+SWEEP = ["sweep", *TINY, "--jobs", "1"]
+RATES = ["--grid", "router_lr=0.3,1,3"]
+
+
+def columns_of(path, *names):
+    with path.open(newline="") as file:
+        return [tuple(row[name] for name in names) for row in csv.DictReader(file)]
+
+
+def test_sweep_writes_a_row_for_each_configuration_and_seed(capsys, tmp_path):
+    grid = [*RATES, "--grid", "model=moe,single", "--grid", "gamma=0.5:2"]
+    assert code_of(*SWEEP, *grid, "--out", tmp_path / "new") == 0
+    path = tmp_path / "new" / "table.csv"
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (f"12 rows saved in {path}\n", "")
+    models = ("moe", "single")
+    order = [(r, m, s) for r in ("0.3", "1.0", "3.0") for m in models for s in "01"]
+    assert columns_of(path, "router_lr", "model", "seed") == order
+    sizes = columns_of(path, "num_train", "num_test", "steps", "gamma")
+    assert set(sizes) == {("40", "40", "3", "0.5:2.0")}
+
+
+def test_sweep_takes_a_list_of_configurations(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("setting,num_experts\n4,2\n3,5\n")
+    assert code_of(*SWEEP, "--list", path, "--out", tmp_path) == 0
+    rows = columns_of(tmp_path / "table.csv", "sigma_p", "gamma", "num_experts", "seed")
+    kinds = [("2.0", "0.5:2.0", "2"), ("1.0", "0.5:2.0", "5")]
+    assert rows == [(*kind, seed) for kind in kinds for seed in "01"]
+
+
+def test_sweep_has_the_sizes_of_the_library_unless_told(monkeypatch, tmp_path):
+    asked = {}
+
+    def run_sweep(configurations, seeds, folder, **options):
+        asked.update(options, c=configurations, seeds=list(seeds), folder=folder)
+        return []
+
+    monkeypatch.setattr(sweep, "run_sweep", run_sweep)
+    assert code_of("sweep", *RATES, "--out", tmp_path) == 0
+    assert asked.pop("report") is not None
+    assert asked == {
+        "c": expand_grid({"router_lr": [0.3, 1.0, 3.0]}),
+        "seeds": list(range(10)),
+        "folder": tmp_path,
+        "device": "cpu",
+        "jobs": None,
+        "scheduler": None,
+    }
+    assert code_of(*SWEEP, *RATES, "--jobs", 7, "--scheduler", "tcp://a:1") == 0
+    assert (asked["jobs"], asked["scheduler"]) == (7, "tcp://a:1")
+
+
+BAD_SWEEP = {
+    "neither grid nor list": ([], "one of the arguments --grid --list is required"),
+    "both": ([*RATES, "--list", "f"], "argument --list: not allowed with"),
+    "an unknown field": (["--grid", "speed=1"], "field must be one of setting"),
+    "a field twice": ([*RATES, *RATES], "given once, got router_lr twice"),
+    "steps twice": (["--grid", "steps=1,2"], "given once, got steps twice"),
+    "no value": (["--grid", "dim="], "dim must be an integer, got ''"),
+    "no equals sign": (["--grid", "dim"], "grid must read FIELD=VALUE,VALUE"),
+    "a refused value": (["--grid", "num_experts=4,0"], "num_experts must be at least"),
+    "a value twice": (["--grid", "dim=50,50"], "configurations must differ, got twice"),
+    "no list": (["--list", "nowhere.csv"], "No such file or directory: 'nowhere.csv'"),
+    "no seeds": ([*RATES, "--seeds", "0"], "seeds must be at least 1, got 0"),
+    "no steps": ([*RATES, "--steps", "0"], "steps must be at least 1, got 0"),
+    "no examples": ([*RATES, "--num-examples", "0"], "num_train must be at least 1"),
+    "no jobs": ([*RATES, "--jobs", "0"], "jobs must be at least 1, got 0"),
+    "no CUDA": ([*RATES, "--device", "cuda"], "CUDA is not available"),
+    "an unknown device": ([*RATES, "--device", "tpu"], "must be cpu or cuda, got"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_SWEEP.values(), ids=BAD_SWEEP)
+def test_a_bad_sweep_is_one_line_and_leaves_nothing(
+    capsys, monkeypatch, tmp_path, arguments, message
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sweep, "locally", lambda *_: pytest.fail("worked"))
+    folder = tmp_path / "out"
+    assert code_of(*SWEEP, "--out", folder, *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert_one_line(captured.err, message)
+    assert not folder.exists()
+
+
+def test_a_bad_line_of_a_list_is_named(capsys, tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("num_experts\n4\n0\n")
+    assert code_of(*SWEEP, "--list", path, "--out", tmp_path / "out") == 2
+    message = f"{path}, line 3: num_experts must be at least 1, got 0"
+    assert_one_line(capsys.readouterr().err, message)
+    assert names_in(tmp_path) == ["list.csv"]
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(tmp_path):
+    address = "tcp://127.0.0.1:1"
+    done = subprocess.run(
+        [sys.executable, "-m", "moe_lib", *SWEEP, *RATES, "--scheduler", address],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert_one_line(done.stderr, f"scheduler {address} is not there: no answer within")
+
+
+@pytest.mark.parametrize("package", ["joblib", "distributed"])
+def test_sweep_without_its_packages_says_which_extra(
+    capsys, monkeypatch, tmp_path, package
+):
+    for name in ("moe_lib.sweep", "moe_lib.parallel"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    arguments = [*SWEEP, *RATES, "--scheduler", "tcp://127.0.0.1:1"]
+    assert code_of(*arguments, "--out", tmp_path / "out") == 2
+    assert_one_line(capsys.readouterr().err, "sweep needs the extra `sweep`")
+    assert names_in(tmp_path) == []
+
+
+def test_a_spoilt_file_of_a_sweep_is_said_and_made_again(capsys, tmp_path):
+    assert code_of(*SWEEP, *RATES, "--out", tmp_path) == 0
+    table = (tmp_path / "table.csv").read_bytes()
+    victim = next((tmp_path / "batches").iterdir())
+    victim.write_bytes(victim.read_bytes()[:100])
+    capsys.readouterr()
+    assert code_of(*SWEEP, *RATES, "--out", tmp_path) == 0
+    assert_one_line(capsys.readouterr().err, f"{victim} does not hold the rows of its")
+    assert (tmp_path / "table.csv").read_bytes() == table
+
+
+def test_a_batch_that_fails_is_one_line_that_names_it(capsys, monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise RuntimeError("out of memory\nmore of it")
+
+    monkeypatch.setattr(sweep, "data_of_runs", fail)
+    assert code_of(*SWEEP, *RATES, "--out", tmp_path) == 2
+    line = "steps=3 router_lr=0.3 failed: RuntimeError: out of memory\n"
+    assert_one_line(capsys.readouterr().err, line)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_earlier_table(tmp_path):
+    """The kernel refuses to write more than 500 bytes into one file."""
+    assert code_of(*SWEEP, *RATES, "--out", tmp_path) == 0
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.*")}
+    command = (
+        "import resource, sys; from moe_lib.cli import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)); sys.exit(main())"
+    )
+    grid = ["--grid", "router_lr=0.3,1,3,5,7"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *SWEEP, *grid, "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert_one_line(done.stderr, "File too large")
+    after = {p: p.read_bytes() for p in tmp_path.rglob("*.*")}
+    assert {p: text for p, text in after.items() if p.suffix != ".tmp"} == before
+
+
+def test_ctrl_c_in_a_sweep_says_how_many_batches_are_stored(
+    capsys, monkeypatch, tmp_path
+):
+    real, saved = sweep.save_result, []
+
+    def save_result(result, path):
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+        saved.append(path)
+        real(result, path)
+
+    monkeypatch.setattr(sweep, "save_result", save_result)
+    assert code_of(*SWEEP, *RATES, "--out", tmp_path) == 130
+    message = f"interrupted: 2 of 3 batches are stored in {tmp_path}\n"
+    assert_one_line(capsys.readouterr().err, message)
+    assert names_in(tmp_path) == ["batches"]
+
+
+def test_a_real_ctrl_c_in_a_sweep_of_several_processes(tmp_path):
+    """As in a terminal, every process of the group gets the signal."""
+    command = (
+        "import signal, sys; from moe_lib.cli import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "sys.exit(main())"
+    )
+    size = ["--num-examples", "400", "--steps", "60", "--seeds", "1", "--jobs", "2"]
+    grid = ["--grid", "router_lr=" + ",".join(map(str, range(20)))]
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, "sweep", *size, *grid, "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            while not [*tmp_path.rglob("*.json")] and process.poll() is None:
+                time.sleep(0.02)
+            os.killpg(process.pid, signal.SIGINT)
+            out, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    stored = len([*tmp_path.rglob("*.json")])
+    assert 0 < stored < 20
+    assert (process.returncode, out) == (130, "")
+    message = f"interrupted: {stored} of 20 batches are stored in {tmp_path}\n"
+    assert_one_line(said, message)
