@@ -5,12 +5,14 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
+import jaxtyping
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from moe_lib.cli import main
 from moe_lib.grid import expand_grid
 from moe_lib.results import load_result
 from moe_lib.runs import ModelRun
+from tests.tasks import ROOT
 
 MODELS = ["single_linear", "single_cubic", "moe_linear", "moe_cubic"]
 TINY = ["--num-examples", "40", "--steps", "3", "--seeds", "2"]
@@ -699,3 +702,22 @@ def test_a_real_ctrl_c_in_a_sweep_of_several_processes(tmp_path):
     assert (process.returncode, out) == (130, "")
     message = f"interrupted: {stored} of 20 batches are stored in {tmp_path}\n"
     assert_one_line(said, message)
+
+
+PAGE = (ROOT / "book" / "scaling.md").read_text().replace("\\\n", " ")
+
+
+@pytest.mark.parametrize("line", re.findall(r"-m moe_lib (sweep .*)", PAGE))
+def test_the_commands_of_the_page_on_scaling_are_accepted(monkeypatch, line, tmp_path):
+    monkeypatch.setattr(sweep, "run_sweep", lambda *_, **__: [])
+    assert code_of(*shlex.split(line), "--out", tmp_path) == 0
+
+
+def test_the_page_on_scaling_shows_a_sweep_from_python_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a reader
+    monkeypatch.setattr(sweep, "run_sweep", lambda c, **_: c)
+    first, *_ = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    exec(first, names := {})
+    assert names["rows"] == expand_grid(
+        {"router_lr": [0.3, 1, 3]}, num_experts=4, steps=100
+    )
