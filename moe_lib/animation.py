@@ -21,7 +21,6 @@ from moe_lib.figures import Snapshot, Story, frame_figure, strip_figure
 from moe_lib.metrics import accuracy, dispatch_counts, dispatch_entropy
 from moe_lib.model import ModelOutput, MoE, SingleExpert
 from moe_lib.plotting import STYLE
-from moe_lib.rng import generator
 from moe_lib.router import route, sample_router_noise
 from moe_lib.train import Callback, train
 
@@ -74,7 +73,6 @@ def record_story(
     train_data, test_data = make_data(data_config, seed)
     config = ModelConfig(activation=activation)
     model = MoE(config, dim=data_config.dim, seeds=[seed])
-    noise_generator = generator(seed, "evaluation_noise")
     snapshots: list[Snapshot] = []
 
     @torch.no_grad()
@@ -87,7 +85,11 @@ def record_story(
         assert out.routing is not None
         assert test_data.cluster is not None
         noise = sample_router_noise(
-            len(test_data), config.num_experts, generators=[noise_generator]
+            len(test_data),
+            config.num_experts,
+            seeds=[seed],
+            step=step,
+            stream="evaluation_noise",
         )
         chosen = route(out.routing.logits, noise).expert_index
         counts = dispatch_counts(

@@ -41,6 +41,22 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
+def check_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Raise if ``value`` has another shape: broadcasting would be silently wrong."""
+    if value is not None and value.shape != shape:
+        raise ValueError(
+            f"{name} must have shape {list(shape)}, got {list(value.shape)}"
+        )
+
+
+def check_index(name: str, index: Tensor, size: int) -> None:
+    """Raise unless every entry of ``index`` lies in [0, size)."""
+    if index.numel():
+        low, high = map(int, index.aminmax())
+        if low < 0 or high >= size:
+            raise ValueError(f"{name} must lie in [0, {size}), got [{low}, {high}]")
+
+
 def check_seeds(seeds: Sequence[int]) -> None:
     """Raise unless there is at least one seed."""
     if len(seeds) == 0:

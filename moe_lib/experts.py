@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from moe_lib.checks import check_choice
+from moe_lib import native
+from moe_lib.checks import check_choice, check_index, check_shape
 from moe_lib.config import ACTIVATION_NAMES
 
 BLOCK_EXAMPLES = 1024  # on a CPU: a block of patches and its responses stay in cache
@@ -76,9 +77,10 @@ def routed_expert_outputs(
 ) -> Float[Tensor, "S n"]:
     """Compute f_m(x_i) for the one expert m = expert_index[i] of each example.
 
-    Examples are sorted by expert and visited in small blocks, so the cost does not
-    grow with M and no copy of the data is made. Differentiable (once) in ``x`` and
-    ``weight``.
+    The cost does not grow with M and no copy of the data is made: the compiled loops
+    of :mod:`moe_lib.native` visit each example once; where they do not apply, examples
+    are sorted by expert and visited in small blocks. Differentiable (once) in ``x``
+    and ``weight``.
 
     Parameters
     ----------
@@ -91,13 +93,44 @@ def routed_expert_outputs(
     activation : str
         One of :data:`moe_lib.config.ACTIVATION_NAMES`.
 
+    Raises
+    ------
+    ValueError
+        If the activation is unknown, a shape does not fit or an index is out of range.
+
     References
     ----------
     Chen et al. (2022), Section 3. The evaluation order is ours.
     """
     check_choice("activation", activation, ACTIVATION_NAMES)
     x = x.expand(weight.shape[0], *x.shape[-3:])
+    check_shape("x", x, (*x.shape[:-1], weight.shape[-1]))
+    check_shape("expert_index", expert_index, x.shape[:2])
+    check_index("expert_index", expert_index, weight.shape[1])
+    compiled = activation in native.ACTIVATIONS and native.handles(x, weight)
+    if compiled and not x.requires_grad:
+        return _CompiledExperts.apply(x, weight, expert_index, activation)
     return _RoutedExperts.apply(x, weight, expert_index, ACTIVATIONS[activation])
+
+
+class _CompiledExperts(torch.autograd.Function):
+    """Forward and backward by :mod:`moe_lib.native`; responses are recomputed."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, expert_index: Tensor, activation: str
+    ) -> Tensor:
+        packed, expert_index = native.pack(weight), expert_index.long()
+        ctx.save_for_backward(x, packed, expert_index)
+        ctx.activation, ctx.num_filters = activation, weight.shape[2]
+        return native.experts_forward(x, packed, expert_index, activation)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple:
+        arguments = (*ctx.saved_tensors, grad_output, ctx.activation)
+        grad = native.experts_backward(*arguments)
+        return None, native.unpack(grad, ctx.num_filters), None, None
 
 
 def _blocks(

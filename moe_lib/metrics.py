@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from moe_lib.checks import check_int
+from moe_lib.checks import check_index, check_int
 
 
 def accuracy(
@@ -47,13 +47,8 @@ def dispatch_counts(
     """
     check_int("num_groups", num_groups, at_least=1)
     check_int("num_experts", num_experts, at_least=1)
-    for name, index, size in (
-        ("group", group, num_groups),
-        ("expert_index", expert_index, num_experts),
-    ):
-        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
-            seen = f"[{int(index.min())}, {int(index.max())}]"
-            raise ValueError(f"{name} must lie in [0, {size}), got {seen}")
+    check_index("group", group, num_groups)
+    check_index("expert_index", expert_index, num_experts)
     num_runs = expert_index.shape[0]
     run = torch.arange(num_runs, device=expert_index.device)[:, None]
     cell = (run * num_groups + group) * num_experts + expert_index

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moe_lib.checks import check_int, check_seeds
+from moe_lib.checks import check_int, check_seeds, check_shape
 from moe_lib.config import ModelConfig
 from moe_lib.experts import routed_expert_outputs
 from moe_lib.rng import generator
-from moe_lib.router import Routing, route, router_logits
+from moe_lib.router import Routing, route_patch_sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class SingleExpert(nn.Module):
     ) -> ModelOutput:
         """Return F(x). See :meth:`MoE.forward` for the arguments."""
         _check_patches(self, x)
-        _check_shape("patch_sum", patch_sum, (*x.shape[:-2], x.shape[-1]))
+        check_shape("patch_sum", patch_sum, (*x.shape[:-2], x.shape[-1]))
         index = torch.zeros(
             self.expert_weight.shape[0], x.shape[-3], dtype=torch.long, device=x.device
         )
@@ -146,10 +146,10 @@ class MoE(nn.Module):
         """
         _check_patches(self, x)
         num_runs, num_experts = self.expert_weight.shape[:2]
-        _check_shape("patch_sum", patch_sum, (*x.shape[:-2], x.shape[-1]))
-        _check_shape("router_noise", router_noise, (num_runs, x.shape[-3], num_experts))
+        check_shape("patch_sum", patch_sum, (*x.shape[:-2], x.shape[-1]))
+        check_shape("router_noise", router_noise, (num_runs, x.shape[-3], num_experts))
         patch_sum = x.sum(dim=-2) if patch_sum is None else patch_sum
-        routing = route(router_logits(patch_sum, self.router_weight), router_noise)
+        routing = route_patch_sum(patch_sum, self.router_weight, router_noise)
         expert_output = _expert_outputs(self, x, patch_sum, routing.expert_index)
         return ModelOutput(routing.gate_value * expert_output, routing)
 
@@ -163,13 +163,6 @@ def _check_patches(model: MoE | SingleExpert, x: Tensor) -> None:
         raise ValueError(
             f"x must have shape [n, P, {dim}] or [{num_runs}, n, P, {dim}], "
             f"got {list(x.shape)}"
-        )
-
-
-def _check_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None:
-    if value is not None and value.shape != shape:
-        raise ValueError(
-            f"{name} must have shape {list(shape)}, got {list(value.shape)}"
         )
 
 

@@ -1,12 +1,18 @@
 """One seed, several independent streams of random numbers.
 
 Nothing else in the library creates or seeds a generator, and nothing reads torch's
-global one: the same seed on the same machine gives the same bits.
+global one. Data and initial weights come from torch generators on the CPU. Routing
+noise, of which a long run needs billions of numbers, is a pure function of seed and
+step, so that any device draws the same numbers at any step.
 """
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
 
+from moe_lib import native
 from moe_lib.checks import check_choice, check_int
 
 STREAMS = (
@@ -39,10 +45,79 @@ def generator(seed: int, stream: str) -> torch.Generator:
     TypeError, ValueError
         If the seed is not an integer in [0, 2**32) or the stream is unknown.
     """
-    check_int("seed", seed, at_least=0)
-    if seed >= 2**32:  # beyond, SeedSequence would mix the seed with the stream
-        raise ValueError(f"seed must be less than 2**32, got {seed}")
-    check_choice("stream", stream, STREAMS)
-    sequence = np.random.SeedSequence([seed, STREAMS.index(stream)])
-    state = sequence.generate_state(1, np.uint64)[0]
+    state = _sequence(seed, stream).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def _sequence(seed: int, stream: str) -> np.random.SeedSequence:
+    _check_word("seed", seed)  # a longer one would be mixed with the stream
+    check_choice("stream", stream, STREAMS)
+    return np.random.SeedSequence([seed, STREAMS.index(stream)])
+
+
+def _check_word(name: str, value: int) -> None:
+    check_int(name, value, at_least=0)
+    if value >= 2**32:
+        raise ValueError(f"{name} must be less than 2**32, got {value}")
+
+
+def philox_key(seed: int, stream: str) -> tuple[int, int]:
+    """Return the key of :func:`fill_uniform`: two words of 32 bits."""
+    low, high = _sequence(seed, stream).generate_state(2, np.uint32)
+    return int(low), int(high)
+
+
+def fill_uniform(out: Float[Tensor, "n M"], *, key: tuple[int, int], step: int) -> None:
+    """Fill ``out`` with independent Uniform[0, 1), a pure function of key and step.
+
+    Number (i, m) is made of the upper 24 bits of word i % 4 of Philox4x32-10 at the
+    counter (i // 4, m, step, 0): no state, and the same bits on every machine.
+
+    Parameters
+    ----------
+    out : Tensor
+        Shape [n, M]. Numbers of 24 bits are drawn whatever its precision.
+    key : tuple of int
+        From :func:`philox_key`.
+    step : int
+        In [0, 2**32).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the step is not an integer in its range.
+
+    References
+    ----------
+    Salmon, Moraes, Dror, Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3".
+    """
+    _check_word("step", step)
+    if native.handles(out) and out.is_contiguous():
+        native.philox_uniform(out, key, step)
+        return
+    num_rows, num_columns = out.shape
+    groups = -(-num_rows // 4)
+    words = philox(np.arange(groups)[:, None], np.arange(num_columns), step, 0, key=key)
+    rows = np.stack(words, axis=1).reshape(4 * groups, num_columns)[:num_rows]
+    out.copy_(torch.from_numpy((rows >> np.uint64(8)).astype(np.float32) * 2.0**-24))
+
+
+def philox(*counter: NDArray | int, key: tuple[int, int]) -> list[NDArray]:
+    """Return the four words of Philox4x32-10 at a counter of four words.
+
+    Words are integers in [0, 2**32); those of the counter broadcast.
+
+    References
+    ----------
+    Salmon, Moraes, Dror, Shaw (2011), Section 3.3.
+    """
+    words = np.broadcast_arrays(*counter)
+    c0, c1, c2, c3 = (word.astype(np.uint64) for word in words)
+    k0, k1 = key
+    low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
+    for _ in range(10):
+        a, b = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        c0, c1 = (b >> shift) ^ c1 ^ np.uint64(k0), b & low
+        c2, c3 = (a >> shift) ^ c3 ^ np.uint64(k1), a & low
+        k0, k1 = (k0 + 0x9E3779B9) % 2**32, (k1 + 0xBB67AE85) % 2**32
+    return [c0, c1, c2, c3]

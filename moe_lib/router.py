@@ -5,10 +5,15 @@ Axes: S runs, n examples, d dimensions, M experts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from moe_lib import native
+from moe_lib.checks import check_seeds, check_shape
+from moe_lib.rng import fill_uniform, philox_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,23 +51,47 @@ def router_logits(
 
 
 def sample_router_noise(
-    num_examples: int, num_experts: int, *, generators: Sequence[torch.Generator]
+    num_examples: int,
+    num_experts: int,
+    *,
+    seeds: Sequence[int],
+    step: int,
+    stream: str = "router_noise",
 ) -> Float[Tensor, "S n M"]:
-    """Draw r, independent Uniform[0, 1] for every run, example and expert.
+    """Draw r, independent Uniform[0, 1) for every run, example, expert and step.
 
     Parameters
     ----------
     num_examples, num_experts : int
         n and M.
-    generators : sequence of torch.Generator
+    seeds : sequence of int
         One for each run.
+    step : int
+        In [0, 2**32): the noise of a step is the same whenever it is drawn.
+    stream : str
+        One of :data:`moe_lib.rng.STREAMS`.
+
+    Returns
+    -------
+    Tensor
+        Shape [S, n, M], float32, on the CPU.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no seed, a seed or the step is not an integer in [0, 2**32), or the
+        stream is unknown.
 
     References
     ----------
     Chen et al. (2022), Algorithm 1.
     """
-    shape = (num_examples, num_experts)
-    return torch.stack([torch.rand(shape, generator=g) for g in generators])
+    check_seeds(seeds)
+    keys = [philox_key(seed, stream) for seed in seeds]
+    noise = torch.empty(len(seeds), num_examples, num_experts)
+    for run, key in zip(noise, keys, strict=True):
+        fill_uniform(run, key=key, step=step)
+    return noise
 
 
 def route(
@@ -89,3 +118,78 @@ def route(
     probs = logits.softmax(dim=-1)
     gate_value = probs.gather(-1, expert_index[..., None]).squeeze(-1)
     return Routing(logits, probs, expert_index, gate_value)
+
+
+def route_patch_sum(
+    patch_sum: Float[Tensor, "*runs n d"],
+    weight: Float[Tensor, "S d M"],
+    noise: Float[Tensor, "S n M"] | None = None,
+) -> Routing:
+    """Compute the logits and :func:`route` them, in one pass where that is compiled.
+
+    Differentiable (once) in ``weight``.
+
+    Parameters
+    ----------
+    patch_sum : Tensor
+        Sum of the patches, shape [n, d] shared by all runs, or [S, n, d].
+    weight : Tensor
+        Theta, shape [S, d, M].
+    noise : Tensor, optional
+        As in :func:`route`.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit.
+
+    References
+    ----------
+    Chen et al. (2022), Section 3 and Algorithm 1.
+    """
+    num_runs, dim, num_experts = weight.shape
+    check_shape("patch_sum", patch_sum, (*patch_sum.shape[:-1], dim))
+    check_shape("noise", noise, (num_runs, patch_sum.shape[-2], num_experts))
+    tensors = (patch_sum, weight) if noise is None else (patch_sum, weight, noise)
+    compiled = num_experts <= native.MAX_EXPERTS and native.handles(*tensors)
+    if compiled and not patch_sum.requires_grad:
+        patch_sum = patch_sum.expand(num_runs, *patch_sum.shape[-2:])
+        return Routing(*_CompiledRoute.apply(patch_sum, weight, noise))
+    return route(router_logits(patch_sum, weight), noise)
+
+
+class _CompiledRoute(torch.autograd.Function):
+    """Forward and backward by :mod:`moe_lib.native`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, patch_sum: Tensor, weight: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        results = native.route_forward(
+            patch_sum, native.pack(weight.mT), noise, weight.shape[-1]
+        )
+        _, probs, index, _ = results
+        ctx.save_for_backward(patch_sum, probs, index)
+        ctx.mark_non_differentiable(index)
+        ctx.set_materialize_grads(False)
+        return results
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(
+        ctx: Any,
+        grad_logits: Tensor | None,
+        grad_probs: Tensor | None,
+        _: None,
+        grad_gate: Tensor | None,
+    ) -> tuple:
+        patch_sum, probs, index = ctx.saved_tensors
+        grad = patch_sum.new_zeros(len(probs), patch_sum.shape[-1], probs.shape[-1])
+        if grad_gate is not None:
+            grad = native.route_backward(patch_sum, probs, index, grad_gate)
+        if grad_probs is not None:
+            inner = (grad_probs * probs).sum(dim=-1, keepdim=True)
+            grad = grad + patch_sum.mT @ (probs * (grad_probs - inner))
+        if grad_logits is not None:
+            grad = grad + patch_sum.mT @ grad_logits
+        return None, grad, None

@@ -17,7 +17,6 @@ from moe_lib.data import PatchDataset
 from moe_lib.losses import logistic_loss
 from moe_lib.model import ModelOutput, MoE, SingleExpert
 from moe_lib.optim import NormalizedGD
-from moe_lib.rng import generator
 from moe_lib.router import sample_router_noise
 
 Callback = Callable[[int, MoE | SingleExpert, ModelOutput | None], None]
@@ -135,13 +134,12 @@ def train(
     Chen et al. (2022), Algorithm 1.
     """
     optimizers = algorithm_1(model, config) if optimizers is None else optimizers
-    generators = [generator(seed, "router_noise") for seed in model.seeds]
     losses, accuracies, counts = [], [], []
     name = f"{type(model).__name__}, {model.config.activation}"
     for step in tqdm(range(config.steps), desc=name, leave=False, disable=None):
         if isinstance(model, MoE):
             noise = sample_router_noise(
-                len(data), model.config.num_experts, generators=generators
+                len(data), model.config.num_experts, seeds=model.seeds, step=step
             )
             noise = noise.to(data.x)
             out = model(data.x, patch_sum=data.patch_sum, router_noise=noise)

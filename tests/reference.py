@@ -124,6 +124,28 @@ def router_gradient(x, y, theta, filters, activation, noise):
     return gradient
 
 
+def philox(counter, key):
+    """Philox4x32-10 of Salmon et al. (2011): four words out, as Python integers."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = divmod(0xD2511F53 * c0, 2**32)
+        high1, low1 = divmod(0xCD9E8D57 * c2, 2**32)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + 0x9E3779B9) % 2**32, (k1 + 0xBB67AE85) % 2**32
+    return c0, c1, c2, c3
+
+
+def router_noise(seed, step, num_examples, num_experts, stream=4):
+    """Routing noise [n, M] in float64, number by number; 4 is "router_noise"."""
+    key = [int(k) for k in np.random.SeedSequence([seed, stream]).generate_state(2)]
+    rows = [
+        [philox((i // 4, m, step, 0), key)[i % 4] >> 8 for m in range(num_experts)]
+        for i in range(num_examples)
+    ]
+    return torch.tensor(rows, dtype=torch.float64) / 2**24
+
+
 def dispatch_counts(cluster, chosen, num_clusters, num_experts):
     """n_km: how many examples of cluster k went to expert m."""
     counts = [[0] * num_experts for _ in range(num_clusters)]

@@ -27,6 +27,7 @@ from moe_lib.data import sample_dataset, sample_signals
 from moe_lib.experts import dense_expert_outputs, routed_expert_outputs
 from moe_lib.recipes import single_widths
 from moe_lib.rng import STREAMS, generator
+from moe_lib.router import route_patch_sum, sample_router_noise
 from moe_lib.runs import train_model
 from moe_lib.theory import additive_error_bound
 from tests.toys import data_config, draw, integers, normal, source
@@ -391,6 +392,27 @@ def test_a_seed_too_large():
     rejects(ValueError, message, generator, 2**32, "init")
 
 
+def test_the_step_of_routing_noise():
+    def draw_at(step):
+        sample_router_noise(4, 3, seeds=[0], step=step)
+
+    rejects(ValueError, "step must be at least 0, got -1", draw_at, -1)
+    rejects(ValueError, f"step must be less than 2**32, got {2**32}", draw_at, 2**32)
+    for step in (True, 1.5, "1"):
+        rejects(TypeError, f"step must be an integer, got {step!r}", draw_at, step)
+    draw_at(2**32 - 1)
+
+
+def test_the_seeds_of_routing_noise():
+    message = "seeds must hold at least one seed, got none"
+    rejects(ValueError, message, sample_router_noise, 4, 3, seeds=[], step=0)
+    message = "seed must be at least 0, got -1"
+    rejects(ValueError, message, sample_router_noise, 4, 3, seeds=[0, -1], step=0)
+    message = f"stream must be one of {', '.join(STREAMS)}, got 'x'"
+    how = {"seeds": [0], "step": 0, "stream": "x"}
+    rejects(ValueError, message, sample_router_noise, 4, 3, **how)
+
+
 def test_recipes_without_a_seed():
     message = "seeds must hold at least one seed, got none"
     rejects(ValueError, message, train_model, "moe_cubic", data_config(), [])
@@ -416,3 +438,34 @@ def test_shapes_that_would_broadcast():
     rejects(ValueError, message, model, x, router_noise=torch.zeros(1, 6, 3))
     message = "patch_sum must have shape [6, 5], got [1, 5]"
     rejects(ValueError, message, model, x, patch_sum=torch.zeros(1, 5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_routed_experts_that_do_not_fit(dtype):
+    x, weight = torch.zeros(6, 4, 5, dtype=dtype), torch.zeros(2, 3, 2, 5, dtype=dtype)
+
+    def outputs(x, index):
+        routed_expert_outputs(x, weight, index, "cubic")
+
+    index = torch.zeros(2, 6, dtype=torch.long)
+    outputs(x, index)
+    message = "x must have shape [2, 6, 4, 5], got [2, 6, 4, 7]"
+    rejects(ValueError, message, outputs, torch.zeros(6, 4, 7, dtype=dtype), index)
+    for shape in ([2, 9], [2, 3], [1, 6]):
+        message = f"expert_index must have shape [2, 6], got {shape}"
+        rejects(ValueError, message, outputs, x, index.new_zeros(shape))
+    message = "expert_index must lie in [0, 3), got [0, 3]"
+    rejects(ValueError, message, outputs, x, index.fill_diagonal_(3))
+    message = "expert_index must lie in [0, 3), got [-1, 0]"
+    rejects(ValueError, message, outputs, x, index.clamp(max=0).fill_diagonal_(-1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_router_that_does_not_fit(dtype):
+    weight = torch.zeros(2, 5, 3, dtype=dtype)
+    message = "patch_sum must have shape [6, 5], got [6, 4]"
+    rejects(ValueError, message, route_patch_sum, weight.new_zeros(6, 4), weight)
+    for shape in ([1, 6, 3], [2, 6, 2], [2, 7, 3]):
+        message = f"noise must have shape [2, 6, 3], got {shape}"
+        s, noise = weight.new_zeros(6, 5), weight.new_zeros(shape)
+        rejects(ValueError, message, route_patch_sum, s, weight, noise)

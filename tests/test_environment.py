@@ -27,6 +27,7 @@ def test_environment_yml_adds_nothing_of_its_own():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["dependencies"] == [
         f"python{PROJECT['requires-python']}",
+        "c-compiler",
         "pip",
         {"pip": ["-c constraints.txt", "-e .[all]"]},
     ]

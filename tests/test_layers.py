@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "moe_lib"
 MAX_LINES = 300
 
 LAYERS = {
-    "checks": 0,
+    **dict.fromkeys(["checks", "native"], 0),
     **dict.fromkeys(["config", "rng"], 1),
     **dict.fromkeys(["data", "experts", "router", "losses", "metrics"], 2),
     "model": 3,

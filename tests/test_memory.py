@@ -71,6 +71,11 @@ def test_a_step_makes_no_tensor_as_large_as_the_data():
     assert not breaks_the_limit(watch)
 
 
+@pytest.mark.usefixtures("_plain")
+def test_nor_does_a_step_without_the_compiled_loops():
+    test_a_step_makes_no_tensor_as_large_as_the_data()
+
+
 def every_expert(x, weight, expert_index, activation):
     outputs = dense_expert_outputs(x, weight, activation)
     return outputs.gather(-1, expert_index[..., None]).squeeze(-1)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from moe_lib.losses import logistic_loss
 from moe_lib.router import route, router_logits, sample_router_noise
 from tests import reference
-from tests.toys import moe, normal, signs, source, uniform
+from tests.toys import moe, normal, signs, uniform
 
 sizes = st.integers(1, 4)
 
@@ -82,38 +82,45 @@ def test_router_gradient_equals_the_closed_form_and_sums_to_zero(activation):
 
 
 def test_noise_is_uniform_on_the_unit_interval():
-    noise = sample_router_noise(5000, 4, generators=[source(0)])
+    noise = sample_router_noise(5000, 4, seeds=[0], step=0)
     assert noise.min() >= 0
-    assert noise.max() <= 1
-    # mean and variance of Uniform[0, 1], within four standard errors of 20,000 draws
+    assert noise.max() < 1
+    # mean and variance of Uniform[0, 1), within four standard errors of 20,000 draws
     assert noise.mean().item() == pytest.approx(1 / 2, abs=4 * (1 / 12 / 2e4) ** 0.5)
     assert noise.var().item() == pytest.approx(1 / 12, abs=4 * (1 / 180 / 2e4) ** 0.5)
 
 
-def test_noise_is_fresh_for_run_example_expert_and_call():
-    generators = [source(0), source(1)]
-    draws = [sample_router_noise(50, 3, generators=generators) for _ in range(2)]
-    noise = torch.stack(draws).double()
+def test_noise_is_fresh_for_run_example_expert_and_step():
+    draws = [sample_router_noise(50, 3, seeds=[0, 1], step=step) for step in range(2)]
+    noise = torch.stack(draws)
     assert noise.shape == (2, 2, 50, 3)
     assert len(noise.unique()) > 0.999 * noise.numel()
 
 
-def test_noise_of_a_run_depends_on_its_generator_only():
-    together = sample_router_noise(9, 3, generators=[source(0), source(1)])
-    alone = sample_router_noise(9, 3, generators=[source(1)])
+def test_noise_of_a_run_depends_on_its_seed_only():
+    together = sample_router_noise(9, 3, seeds=[0, 1], step=7)
+    alone = sample_router_noise(9, 3, seeds=[1], step=7)
     assert torch.equal(together[1:], alone)
+
+
+def test_noise_equals_the_loop():
+    noise = sample_router_noise(9, 3, seeds=[6], step=5)[0].double()
+    assert torch.equal(noise, reference.router_noise(6, 5, 9, 3))
+    evaluation = sample_router_noise(9, 3, seeds=[6], step=5, stream="evaluation_noise")
+    expected = reference.router_noise(6, 5, 9, 3, stream=5)
+    assert torch.equal(evaluation[0].double(), expected)
 
 
 def test_zero_logits_share_examples_evenly():
     n, experts = 16_000, 8
-    noise = sample_router_noise(n, experts, generators=[source(0)])
+    noise = sample_router_noise(n, experts, seeds=[0], step=0)
     load = route(torch.zeros(1, n, experts), noise).expert_index[0].bincount()
     sd = (n * (1 / experts) * (1 - 1 / experts)) ** 0.5
     assert (load - n / experts).abs().max() < 4 * sd
 
 
 def test_a_gap_of_one_makes_the_choice_certain_and_a_smaller_one_does_not():
-    noise = sample_router_noise(20_000, 2, generators=[source(0)])
+    noise = sample_router_noise(20_000, 2, seeds=[0], step=0)
     logits = torch.tensor([1.0, 0.0]).expand(1, 20_000, 2)
     assert (route(logits, noise).expert_index == 0).all()
     assert (route(0.9 * logits, noise).expert_index == 1).any()

@@ -15,7 +15,6 @@ from moe_lib import (
     stack_runs,
     train,
 )
-from moe_lib.rng import generator
 from moe_lib.train import algorithm_1
 from tests import reference
 from tests.toys import data_config, draw, integers, moe, normal, signs, single
@@ -56,9 +55,8 @@ def test_training_a_mixture_equals_the_loop(activation, steps):
     rates = TrainConfig(steps=steps, expert_lr=0.05, router_lr=2.0)
     history = train(model, PatchDataset(x=x, y=y), rates)
     for s in range(2):
-        noise_source = generator(s, "router_noise")
         for t in range(steps):
-            noise = torch.rand(12, 3, generator=noise_source)  # drawn anew each step
+            noise = reference.router_noise(s, t, 12, 3)  # drawn anew each step
             theta[s], filters[s], loss = reference.algorithm_1_step(
                 x[s], y[s], theta[s], filters[s], activation, noise, 0.05, 2.0
             )
@@ -206,7 +204,7 @@ def test_history_starts_before_the_first_step():
 
 def test_history_counts_the_noisy_choices():
     model, data = fresh(MoE, "cubic", [0]), toy_data([0])
-    noise = torch.rand(50, 8, generator=generator(0, "router_noise"))
+    noise = reference.router_noise(0, 0, 50, 8)
     chosen = noise.argmax(dim=1)  # a fresh router is zero: noise alone decides
     history = train(model, data, TrainConfig(steps=1))
     slow = reference.dispatch_counts(data.cluster[0], chosen, 3, 8)
