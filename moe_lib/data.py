@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from moe_lib.checks import check_clusters, check_int, checked_patches
+from moe_lib.checks import check_choice, check_clusters, check_int, checked_patches
 from moe_lib.config import DataConfig
 from moe_lib.rng import generator as make_generator
 
@@ -245,23 +245,24 @@ def sample_dataset(
     return PatchDataset(x, y, cluster, noise_cluster, noise_sign, role, signals, k_max)
 
 
-def make_data(config: DataConfig, seed: int) -> tuple[PatchDataset, PatchDataset]:
-    """Draw the training set and the test set of one seed, with common signals.
+def make_split(config: DataConfig, seed: int, split: str) -> PatchDataset:
+    """Draw the ``train`` or the ``test`` set of one seed, with the same signals.
 
     Raises
     ------
     TypeError, ValueError
-        If the seed is not an integer >= 0.
+        If the seed is not an integer >= 0 or the split is unknown.
     """
+    check_choice("split", split, ("train", "test"))
     signals = sample_signals(config, generator=make_generator(seed, "signals"))
-    train, test = (
-        sample_dataset(config, signals, n, generator=make_generator(seed, stream))
-        for n, stream in (
-            (config.num_train, "train_data"),
-            (config.num_test, "test_data"),
-        )
-    )
-    return train, test
+    n = config.num_train if split == "train" else config.num_test
+    generator = make_generator(seed, f"{split}_data")
+    return sample_dataset(config, signals, n, generator=generator)
+
+
+def make_data(config: DataConfig, seed: int) -> tuple[PatchDataset, PatchDataset]:
+    """Draw the training set and the test set of one seed: see :func:`make_split`."""
+    return make_split(config, seed, "train"), make_split(config, seed, "test")
 
 
 def stack_runs(datasets: Sequence[PatchDataset]) -> PatchDataset:

@@ -16,6 +16,8 @@ from moe_lib.metrics import accuracy
 from moe_lib.model import MoE
 from moe_lib.router import route, router_logits
 
+SLICE = 2048  # examples that are worked on at a time
+
 
 @dataclass(frozen=True, eq=False)
 class Alignments:
@@ -130,12 +132,24 @@ def accuracy_when_hidden(
     check_choice("hidden_from", hidden_from, ("router", "experts"))
     if data.patch_role is None:
         raise ValueError("data must have patch roles, got patch_role=None")
-    erased = data.x.masked_fill((data.patch_role == role)[..., None], 0)
-    by_router, by_experts = erased, data.x
-    if hidden_from == "experts":
-        by_router, by_experts = by_experts, by_router
-    routing = route(router_logits(by_router.sum(dim=-2), model.router_weight))
-    output = routed_expert_outputs(
-        by_experts, model.expert_weight, routing.expert_index, model.config.activation
+    parts = zip(
+        data.x.split(SLICE, dim=-3),
+        data.patch_role.split(SLICE, dim=-2),
+        data.y.split(SLICE, dim=-1),
+        strict=True,
     )
-    return accuracy(routing.gate_value * output, data.y)
+    correct = torch.zeros(len(model.seeds), dtype=torch.double, device=data.x.device)
+    for x, roles, y in parts:  # so that the erased copy stays small
+        erased = x.masked_fill((roles == role)[..., None], 0)
+        by_router, by_experts = erased, x
+        if hidden_from == "experts":
+            by_router, by_experts = by_experts, by_router
+        routing = route(router_logits(by_router.sum(dim=-2), model.router_weight))
+        output = routed_expert_outputs(
+            by_experts,
+            model.expert_weight,
+            routing.expert_index,
+            model.config.activation,
+        )
+        correct += accuracy(routing.gate_value * output, y) * y.shape[-1]
+    return correct / len(data)

@@ -12,13 +12,14 @@ import torch
 
 from moe_lib.checks import check_choice, check_device, check_seeds
 from moe_lib.config import DataConfig, ModelConfig, TrainConfig
-from moe_lib.data import PatchDataset, PatchRole, make_data, stack_runs
+from moe_lib.data import PatchDataset, PatchRole, make_split, stack_runs
 from moe_lib.diagnostics import (
     accuracy_when_hidden,
     alignments,
     majority_cluster,
     specialists,
 )
+from moe_lib.fused import fits, train_fused
 from moe_lib.model import ModelOutput, MoE, SingleExpert
 from moe_lib.train import Evaluation, evaluate, train
 
@@ -98,9 +99,11 @@ def data_of_runs(
 ) -> tuple[PatchDataset, PatchDataset]:
     """Draw training and test data for each seed and stack them on ``device``."""
     check_seeds(seeds)
-    pairs = [make_data(config, seed) for seed in seeds]
-    train_data, test_data = (stack_runs(part) for part in zip(*pairs, strict=True))
-    return train_data.to(device), test_data.to(device)
+    train_data, test_data = (
+        stack_runs([make_split(config, seed, split) for seed in seeds]).to(device)
+        for split in ("train", "test")
+    )
+    return train_data, test_data
 
 
 def rounded(values: torch.Tensor, digits: int = 4) -> list[float]:
@@ -191,7 +194,8 @@ def train_model(
         foretold = specialists(initial.expert_feature).tolist()
 
     curves = _Curves(test_data, train_config.steps)
-    history = train(model, train_data, train_config, callback=curves)
+    fit = train_fused if fits(model, train_data) else train
+    history = fit(model, train_data, train_config, callback=curves)
     rows = rows_of(
         seeds, evaluate(model, test_data), evaluate(model, train_data).accuracy
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from moe_lib import PatchDataset, make_data, setting, stack_runs
-from moe_lib.data import PatchRole, sample_dataset, sample_signals
+from moe_lib.data import PatchRole, make_split, sample_dataset, sample_signals
 from moe_lib.rng import generator
 from tests.toys import data_config, draw, normal, source
 
@@ -354,3 +354,17 @@ def test_a_part_of_data_from_outside_keeps_the_number_of_clusters():
         torch.ones(3, 4, 5), torch.ones(3), torch.tensor([0, 1, 2])
     )
     assert data.head(1).num_clusters == 3
+
+
+def test_the_splits_of_make_data_can_be_drawn_alone():
+    for data, split in zip(make_data(CONFIG, 3), ("train", "test"), strict=True):
+        alone = make_split(CONFIG, 3, split)
+        assert torch.equal(alone.x, data.x)
+        assert torch.equal(alone.y, data.y)
+        assert torch.equal(alone.signals.center, data.signals.center)
+
+
+def test_an_unknown_split_is_refused():
+    message = "split must be one of train, test, got 'validation'"
+    with pytest.raises(ValueError, match=message):
+        make_split(CONFIG, 3, "validation")

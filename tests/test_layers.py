@@ -9,17 +9,18 @@ PACKAGE = Path(__file__).parents[1] / "moe_lib"
 MAX_LINES = 300
 
 LAYERS = {
-    **dict.fromkeys(["checks", "native"], 0),
+    **dict.fromkeys(["checks", "native", "kernels"], 0),
     **dict.fromkeys(["config", "rng"], 1),
     **dict.fromkeys(["data", "experts", "router", "losses", "metrics"], 2),
     "model": 3,
     **dict.fromkeys(["optim", "diagnostics", "theory"], 4),
     "train": 5,
-    **dict.fromkeys(["runs", "plotting", "results", "notebook"], 6),
-    **dict.fromkeys(["recipes", "figures", "grid", "parallel"], 7),
-    **dict.fromkeys(["animation", "sweep"], 8),
-    "cli": 9,
-    **dict.fromkeys(["__main__", "__init__"], 10),
+    "fused": 6,
+    **dict.fromkeys(["runs", "plotting", "results", "notebook"], 7),
+    **dict.fromkeys(["recipes", "figures", "grid", "parallel"], 8),
+    **dict.fromkeys(["animation", "sweep"], 9),
+    "cli": 10,
+    **dict.fromkeys(["__main__", "__init__"], 11),
 }
 
 

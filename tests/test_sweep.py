@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from dataclasses import replace
 
 import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
 
-from moe_lib import MoE, SingleExpert, evaluate, make_data, sweep, train
+from moe_lib import MoE, PatchDataset, SingleExpert, evaluate, make_data, sweep, train
 from moe_lib.grid import FIELDS, configure, expand_grid
 from moe_lib.parallel import SweepError
 from moe_lib.results import load_result
@@ -376,6 +377,41 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_any_work(
     with pytest.raises(OSError, match="Permission denied"):
         run(small(), tmp_path)
     assert trained == []
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Take the CPU for a GPU; return what its kernels trained, and if they fit."""
+    found = types.SimpleNamespace(trained=[], fits=True)
+
+    def train_fused(model, data, config):
+        assert found.fits
+        found.trained.append(config)
+        return train(model, data, config)
+
+    monkeypatch.setattr(sweep, "fits", lambda *_: found.fits)
+    monkeypatch.setattr(sweep, "train_fused", train_fused)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A GPU")
+    monkeypatch.setattr(torch.nn.Module, "to", lambda model, _: model)
+    monkeypatch.setattr(PatchDataset, "to", lambda data, _: data)
+    return found
+
+
+def test_on_a_gpu_batches_are_trained_here_one_by_one_by_its_kernels(
+    gpu, monkeypatch, trained, whole, tmp_path
+):
+    assert run(small(), tmp_path, device="cuda", jobs=8) == whole[1]
+    assert trained == small()
+    assert gpu.trained == [c.training for c in small()]
+    stored = load_result(tmp_path / "batches" / files_in(tmp_path)[0]).manifest
+    assert (stored["device"], stored["config"]["device"]) == ("A GPU", "cuda")
+
+
+def test_where_the_kernels_do_not_fit_a_gpu_trains_as_usual(gpu, whole, tmp_path):
+    gpu.fits = False
+    assert run(small(), tmp_path, device="cuda") == whole[1]
+    assert gpu.trained == []
 
 
 def test_a_bar_counts_what_was_done_before(monkeypatch, tmp_path):
