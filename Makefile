@@ -8,7 +8,7 @@ SITE := _build/html
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks lint gifs serve clean
+.PHONY: help book test notebooks lint bench gifs serve clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,12 @@ lint: $(STAMP) ## style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: $(STAMP) ## how fast a step is on this machine, and how fast it could be
+	mkdir -p out
+	OMP_NUM_THREADS=$$(getconf _NPROCESSORS_ONLN) $(BIN)/python -m pytest \
+	  benchmarks/test_step.py --benchmark-quiet --benchmark-json=out/bench.json
+	@$(BIN)/python -m benchmarks.report out/bench.json
 
 gifs: $(STAMP) ## draw the animations again
 	$(BIN)/python -m moe_lib animate --out notebooks/media
