@@ -1,8 +1,8 @@
 """What a sweep trains: configurations, from a grid or from a list in a file.
 
-Every field of :class:`moe_lib.DataConfig`, :class:`moe_lib.ModelConfig` and
-:class:`moe_lib.TrainConfig` can be swept by its name, and so can ``setting`` (the data
-that the other fields start from) and ``model`` (``moe`` or ``single``).
+Every field of :class:`moe_lib.config.DataConfig`, :class:`moe_lib.config.ModelConfig`
+and :class:`moe_lib.config.TrainConfig` can be swept by its name, and so can ``setting``
+(the data that the other fields start from) and ``model`` (``moe`` or ``single``).
 """
 
 import csv

@@ -6,6 +6,8 @@ noise, of which a long run needs billions of numbers, is a pure function of seed
 step, so that any device draws the same numbers at any step.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -63,6 +65,12 @@ def _check_word(name: str, value: int) -> None:
 
 def philox_key(seed: int, stream: str) -> tuple[int, int]:
     """Return the key of :func:`fill_uniform`: two words of 32 bits."""
+    _check_word("seed", seed)
+    return _key(int(seed), stream)
+
+
+@lru_cache(maxsize=1024)  # training asks for the same few keys at every step
+def _key(seed: int, stream: str) -> tuple[int, int]:
     low, high = _sequence(seed, stream).generate_state(2, np.uint32)
     return int(low), int(high)
 

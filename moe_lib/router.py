@@ -57,6 +57,7 @@ def sample_router_noise(
     seeds: Sequence[int],
     step: int,
     stream: str = "router_noise",
+    out: Float[Tensor, "S n M"] | None = None,
 ) -> Float[Tensor, "S n M"]:
     """Draw r, independent Uniform[0, 1) for every run, example, expert and step.
 
@@ -69,18 +70,20 @@ def sample_router_noise(
     step : int
         In [0, 2**32): the noise of a step is the same whenever it is drawn.
     stream : str
-        One of :data:`moe_lib.rng.STREAMS`.
+        One of ``moe_lib.rng.STREAMS``.
+    out : Tensor, optional
+        Fill this one, of that shape on the CPU, instead of a new one.
 
     Returns
     -------
     Tensor
-        Shape [S, n, M], float32, on the CPU.
+        Shape [S, n, M], on the CPU, float32 if it is new.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no seed, a seed or the step is not an integer in [0, 2**32), or the
-        stream is unknown.
+        If there is no seed, a seed or the step is not an integer in [0, 2**32), the
+        stream is unknown, or ``out`` has another shape.
 
     References
     ----------
@@ -88,7 +91,9 @@ def sample_router_noise(
     """
     check_seeds(seeds)
     keys = [philox_key(seed, stream) for seed in seeds]
-    noise = torch.empty(len(seeds), num_examples, num_experts)
+    shape = (len(seeds), num_examples, num_experts)
+    check_shape("out", out, shape)
+    noise = torch.empty(shape) if out is None else out
     for run, key in zip(noise, keys, strict=True):
         fill_uniform(run, key=key, step=step)
     return noise

@@ -134,15 +134,19 @@ def train(
     Chen et al. (2022), Algorithm 1.
     """
     optimizers = algorithm_1(model, config) if optimizers is None else optimizers
-    losses, accuracies, counts = [], [], []
+    losses, accuracies, counts, noise = [], [], [], None
     name = f"{type(model).__name__}, {model.config.activation}"
     for step in tqdm(range(config.steps), desc=name, leave=False, disable=None):
         if isinstance(model, MoE):
             noise = sample_router_noise(
-                len(data), model.config.num_experts, seeds=model.seeds, step=step
+                len(data),
+                model.config.num_experts,
+                seeds=model.seeds,
+                step=step,
+                out=noise,
             )
-            noise = noise.to(data.x)
-            out = model(data.x, patch_sum=data.patch_sum, router_noise=noise)
+            moved = noise.to(data.x)
+            out = model(data.x, patch_sum=data.patch_sum, router_noise=moved)
         else:
             out = model(data.x, patch_sum=data.patch_sum)
         loss = logistic_loss(out.output, data.y)

@@ -124,3 +124,12 @@ def test_a_gap_of_one_makes_the_choice_certain_and_a_smaller_one_does_not():
     logits = torch.tensor([1.0, 0.0]).expand(1, 20_000, 2)
     assert (route(logits, noise).expert_index == 0).all()
     assert (route(0.9 * logits, noise).expert_index == 1).any()
+
+
+def test_noise_can_be_drawn_into_memory_that_is_there():
+    out = torch.empty(2, 9, 3)
+    noise = sample_router_noise(9, 3, seeds=[0, 1], step=7, out=out)
+    assert noise is out
+    assert torch.equal(noise, sample_router_noise(9, 3, seeds=[0, 1], step=7))
+    with pytest.raises(ValueError, match=r"out must have shape \[2, 9, 3\], got \[2"):
+        sample_router_noise(9, 3, seeds=[0, 1], step=7, out=out[:, :8])
