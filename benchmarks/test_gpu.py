@@ -112,7 +112,7 @@ def test_runs(benchmark, splits, rates, runs, shared, precision):
     found = benchmark.pedantic(
         train_and_evaluate,
         setup=lambda: model(STEPS),
-        rounds=2 if runs >= 1000 else 5,
+        rounds=3 if runs >= 1000 else 5,
     )
     benchmark.extra_info |= {
         "runs": runs,

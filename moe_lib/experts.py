@@ -121,15 +121,16 @@ class _CompiledExperts(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, expert_index: Tensor, activation: str
     ) -> Tensor:
         packed, expert_index = native.pack(weight), expert_index.long()
-        ctx.save_for_backward(x, packed, expert_index)
+        # weight is saved so that autograd notices if it is changed in between
+        ctx.save_for_backward(x, packed, expert_index, weight)
         ctx.activation, ctx.num_filters = activation, weight.shape[2]
         return native.experts_forward(x, packed, expert_index, activation)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple:
-        arguments = (*ctx.saved_tensors, grad_output, ctx.activation)
-        grad = native.experts_backward(*arguments)
+        x, packed, index, _ = ctx.saved_tensors
+        grad = native.experts_backward(x, packed, index, grad_output, ctx.activation)
         return None, native.unpack(grad, ctx.num_filters), None, None
 
 

@@ -65,7 +65,7 @@ def _uniform(key, first, t, TILE: tl.constexpr, M_PAD: tl.constexpr):
     return (words >> 8).to(tl.float32) * 5.9604644775390625e-08  # 2^-24
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["t"])  # or 0 and 1 would be compiled for themselves
 def route(
     s_high,  # [S or 1, n, STRIDE]: the sum of the patches
     s_low,

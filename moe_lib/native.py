@@ -141,7 +141,8 @@ def route_forward(
 ]:
     """Return logits, probabilities, the chosen expert and its gate value."""
     *shape, d = patch_sum.shape
-    logits, probs = patch_sum.new_empty(2, *shape, num_experts)
+    logits = patch_sum.new_empty(*shape, num_experts)
+    probs = torch.empty_like(logits)  # no views of one tensor: they may be changed
     expert_index = torch.empty(shape, dtype=torch.long)
     gate = patch_sum.new_empty(shape)
     for run in range(len(packed)):

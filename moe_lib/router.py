@@ -132,7 +132,8 @@ def route_patch_sum(
 ) -> Routing:
     """Compute the logits and :func:`route` them, in one pass where that is compiled.
 
-    Differentiable (once) in ``weight``.
+    Differentiable (once) in ``weight``. The compiled pass ends probabilities at 2e-35,
+    and where logits are not numbers it may choose another expert than torch would.
 
     Parameters
     ----------

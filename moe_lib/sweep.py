@@ -131,17 +131,25 @@ def load_batches(
     folder : Path
         The folder of the sweep.
     report : callable
-        Gets a line of text on each file that is truncated or of another batch.
+        Gets a line of text on each file that is truncated or of another batch, and one
+        if some were trained by other code or other versions than these: they are used.
     """
-    found = {}
+    found, elsewhere = {}, set()
+    here = make_manifest({}, [], "cpu")
     for batch in batches:
         path = _path(batch, folder)
         try:
-            found[batch] = _rows_in(load_result(path), batch)
+            result = load_result(path)
+            found[batch] = _rows_in(result, batch)
+            if any(result.manifest[k] != here[k] for k in ("commit", "versions")):
+                elsewhere.add(result.manifest["commit"])
         except FileNotFoundError:
             continue
         except (KeyError, TypeError, ValueError):
             report(f"{path} does not hold the rows of its batch ({batch}), left out")
+    if elsewhere:
+        commits = ", ".join(sorted(map(str, elsewhere)))
+        report(f"{folder} holds batches of other versions or code (commit {commits})")
     return found
 
 

@@ -45,6 +45,8 @@ SHAPES = [
     (63, 5, 16, 2, 7),
     (1030, 6, 9, 64, 3),
     (300, 3, 130, 5, 33),
+    (200, 3, 60, 250, 2),  # gradients as large as they may be
+    (200, 3, 60, 3, 128),
 ]
 
 
@@ -148,6 +150,15 @@ def test_without_a_gpu_or_triton_it_says_what_is_missing(monkeypatch):
         train_fused(model, data, STEPS)
     monkeypatch.setattr("moe_lib.fused.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="Triton must be installed"):
+        train_fused(model, data, STEPS)
+
+
+@GPU
+def test_what_is_too_large_for_the_kernels_is_refused_and_trained_otherwise():
+    data = sets(100, dim=70).to("cuda")
+    model = MoE(ModelConfig(num_experts=129), dim=70, seeds=[0, 1]).cuda()
+    assert not fits(model, data)
+    with pytest.raises(ValueError, match=r"at most 16384 numbers.*got 129 experts"):
         train_fused(model, data, STEPS)
 
 

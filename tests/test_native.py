@@ -154,6 +154,26 @@ def test_tensors_need_not_be_contiguous():
 
 
 @compiled
+def test_weights_changed_before_the_backward_pass_are_noticed():
+    weight = eighths(1, 2, 3, 6).requires_grad_()
+    index = torch.tensor([[0, 1, 0, 1]])
+    output = routed_expert_outputs(eighths(4, 3, 6, seed=1), weight, index, "cubic")
+    with torch.no_grad():
+        weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+@compiled
+def test_logits_and_probabilities_may_be_changed_in_place():
+    theta = eighths(1, 6, 3, seed=1).requires_grad_()
+    routing = route_patch_sum(eighths(4, 6), theta)
+    before = routing.probs.detach().clone()
+    routing.logits.add_(1)
+    assert torch.equal(routing.probs, before)
+
+
+@compiled
 def test_indices_of_32_bits_are_understood():
     index = integers(3, 1, 9).int()
     assert_experts_agree(eighths(9, 2, 5), eighths(1, 3, 2, 5, seed=1), index, "cubic")

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,6 +129,31 @@ def test_the_number_of_processes_changes_no_bit(whole, tmp_path):
     assert run(small(), tmp_path, jobs=2) == rows
     table = (tmp_path / "table.csv").read_bytes()
     assert table == (folder / "table.csv").read_bytes()
+
+
+def test_a_batch_is_trained_with_one_thread(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "moe_lib.sweep.train", lambda *_: seen.append(torch.get_num_threads())
+    )
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        run(small()[:1], tmp_path)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]
+
+
+def test_batches_of_another_commit_are_used_and_reported(whole, tmp_path):
+    folder, rows = whole
+    shutil.copytree(folder, tmp_path / "old")
+    for path in (tmp_path / "old" / "batches").iterdir():
+        path.write_text(path.read_text().replace('"commit": "', '"commit": "old-'))
+    said = []
+    assert run(small(), tmp_path / "old", report=said.append) == rows
+    assert len(said) == 1
+    assert re.search(r"other versions or code \(commit old-\w+", said[0])
 
 
 def test_the_threads_of_this_process_change_no_bit_and_are_kept(whole, tmp_path):
