@@ -41,6 +41,13 @@ def floor(step):
     return step["flop"] / gemm_rate(step) + step["seconds"]["read"]["min"]
 
 
+def busy(record):
+    """Say whether something else used the machine: half of the rounds were slow."""
+    seconds = [t["seconds"] for t in record["tests"].values() if "seconds" in t]
+    cases = [case for s in seconds for case in (s.values() if "min" not in s else [s])]
+    return any(case["median"] > 1.5 * case["min"] for case in cases)
+
+
 def gemm_rate(step):
     """Return the best rate of the square products, in operations per second."""
     seconds = step["seconds"]
@@ -197,6 +204,8 @@ def main():
     arguments = parser.parse_args()
     record = load(arguments.file)
     print("\n\n".join(sections(record).values()), end="\n\n")
+    if busy(record):
+        print("The machine was busy: do not trust these times.", end="\n\n")
     if arguments.page:
         from benchmarks import page  # needs matplotlib
 

@@ -23,7 +23,7 @@ from moe_lib.train import Callback, History
 
 PRECISIONS = ("float32", "half")
 MAX_FILTERS = 128
-MAX_GRADIENT = 2**14  # numbers, padded: a gradient is kept on the chip
+MAX_GRADIENT = {"num_experts": 2**12, "num_filters": 2**14}  # kept on the chip
 MAX_OFFSET = 2**31  # kernels count in 32 bits within a run
 PROGRAMS = 1056  # enough to fill a GPU: eight for each of an H100's 132 processors
 MIN_CHUNK = 256  # examples
@@ -46,13 +46,12 @@ def _objection(model: MoE | SingleExpert, data: PatchDataset) -> str | None:
     if weight.shape[2] > MAX_FILTERS:
         return f"num_filters must be at most {MAX_FILTERS}, got {weight.shape[2]}"
     _, num_experts, num_filters, dim = weight.shape
-    rows = max(_power_of_two(num_experts), _power_of_two(num_filters))
-    if rows * _power_of_two(dim) > MAX_GRADIENT:
-        return (
-            f"a gradient must have at most {MAX_GRADIENT} numbers, each of its two "
-            f"sizes rounded up to a power of two, got {num_experts} experts and "
-            f"{num_filters} filters in {dim} dimensions"
-        )
+    for name, size in (("num_experts", num_experts), ("num_filters", num_filters)):
+        if _power_of_two(size) * _power_of_two(dim) > MAX_GRADIENT[name]:
+            return (
+                f"{name} times dim, both rounded up to powers of two, must be at most "
+                f"{MAX_GRADIENT[name]}, got {size} and {dim}"
+            )
     n, num_patches, _ = x.shape[-3:]
     if max(n * num_patches * (dim + 8), n * num_experts) >= MAX_OFFSET:
         return f"data must have less than {MAX_OFFSET} numbers in a run, got n = {n}"

@@ -288,3 +288,10 @@ def test_the_committed_numbers_give_the_whole_line():
     wanted = {"ratio_dense", "ratio_floor", "ratio_m64_m8", "ratio_n", "peak_mb"}
     wanted |= {"step_ms", "dense_ms", "floor_ms", "gflop_per_s", "threads", "cpu"}
     assert wanted <= set(report.summary(page.kept()["cpu"]))
+
+
+def test_a_busy_machine_is_named():
+    quiet, slow = {"median": 1.4, "min": 1.0}, {"median": 1.6, "min": 1.0}
+    assert not report.busy({"tests": {"a": {"seconds": {"train": quiet}}}})
+    assert report.busy({"tests": {"a": {"seconds": {"train": quiet, "dense": slow}}}})
+    assert report.busy({"tests": {"a": {"seconds": slow}, "memory": {}}})

@@ -45,7 +45,7 @@ SHAPES = [
     (63, 5, 16, 2, 7),
     (1030, 6, 9, 64, 3),
     (300, 3, 130, 5, 33),
-    (200, 3, 60, 250, 2),  # gradients as large as they may be
+    (200, 3, 60, 64, 2),  # gradients as large as they may be
     (200, 3, 60, 3, 128),
 ]
 
@@ -158,7 +158,7 @@ def test_what_is_too_large_for_the_kernels_is_refused_and_trained_otherwise():
     data = sets(100, dim=70).to("cuda")
     model = MoE(ModelConfig(num_experts=129), dim=70, seeds=[0, 1]).cuda()
     assert not fits(model, data)
-    with pytest.raises(ValueError, match=r"at most 16384 numbers.*got 129 experts"):
+    with pytest.raises(ValueError, match="at most 4096, got 129 and 70"):
         train_fused(model, data, STEPS)
 
 
