@@ -462,7 +462,7 @@ def test_nobody_watches_no_bar(capfd, tmp_path):
 
 COMMAND = [
     *(sys.executable, "-m", "moe_lib", "sweep", "--jobs", "1", "--seeds", "2"),
-    *("--num-examples", "200", "--steps", "20", "--grid", "model=moe,single"),
+    *("--num-examples", "1000", "--steps", "100", "--grid", "model=moe,single"),
     *("--grid", "router_lr=0.1,0.2,0.3,0.5,0.7,1,2,3", "--grid", "num_experts=2,4,8"),
 ]
 NUM_BATCHES = 2 * 8 * 3
