@@ -152,7 +152,7 @@ def growth_figure(record):
         "cpu",
         f"Four panels on logarithmic axes: {'; '.join(told)}.",
         "The time of a step when one size grows and the others are those of the\n"
-        "paper. Dotted, through\nthe last point: in proportion to that size.",
+        "paper. Dotted: in proportion to that size, through the last point.",
     )
 
 

@@ -43,9 +43,12 @@ def floor(step):
 
 def busy(record):
     """Say whether something else used the machine: half of the rounds were slow."""
-    seconds = [t["seconds"] for t in record["tests"].values() if "seconds" in t]
-    cases = [case for s in seconds for case in (s.values() if "min" not in s else [s])]
-    return any(case["median"] > 1.5 * case["min"] for case in cases)
+    for test in record["tests"].values():
+        seconds = test.get("seconds", {})
+        cases = [seconds] if "median" in seconds else seconds.values()
+        if any(case["median"] > 1.5 * case["min"] for case in cases):
+            return True
+    return False
 
 
 def gemm_rate(step):

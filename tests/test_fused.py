@@ -154,7 +154,7 @@ def test_without_a_gpu_or_triton_it_says_what_is_missing(monkeypatch):
 
 
 @GPU
-def test_what_is_too_large_for_the_kernels_is_refused_and_trained_otherwise():
+def test_what_is_too_large_for_the_kernels_is_refused():
     data = sets(100, dim=70).to("cuda")
     model = MoE(ModelConfig(num_experts=129), dim=70, seeds=[0, 1]).cuda()
     assert not fits(model, data)
