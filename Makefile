@@ -4,14 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SITE := _build/html
+RUN := $(BIN)/python -m moe_lib
+DEVICE := cuda
+FULL := out/full
 # Matrices are small here: a second thread gains little, and on a busy machine it stalls.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks lint bench gifs serve clean
+.PHONY: help book test notebooks lint bench gifs reproduce reproduce-full serve clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
 
 $(STAMP): pyproject.toml constraints.txt moe_lib/native.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -48,6 +51,27 @@ bench: $(STAMP) ## how fast a step is on this machine, and how fast it could be
 
 gifs: $(STAMP) ## draw the animations again
 	$(BIN)/python -m moe_lib animate --out notebooks/media
+
+reproduce: $(STAMP) ## train one seed of a part of the committed results, and compare
+	$(RUN) table --setting 1 --seeds 1 --out out/part
+	$(RUN) reproduce authors_table audit_factorial --seeds 1 --out out/part
+	$(RUN) compare out/part
+
+reproduce-full: $(STAMP) ## train all committed results (a GPU, or DEVICE=cpu and patience)
+	$(MAKE) -j 4 -o $(STAMP) $(addprefix $(FULL)/,$(notdir $(wildcard moe_lib/results/*)))
+	$(RUN) compare $(FULL)
+
+$(FULL)/table_setting%.json: $(STAMP)
+	$(RUN) table --setting $* --device $(DEVICE) --out $(FULL)
+
+$(FULL)/widths_setting%.json: $(STAMP)
+	$(RUN) widths --setting $* --device $(DEVICE) --out $(FULL)
+
+$(FULL)/strength_setting%.json: $(STAMP)
+	$(RUN) strength --setting $* --device $(DEVICE) --out $(FULL)
+
+$(FULL)/%.json: $(STAMP)
+	$(RUN) reproduce $* --device $(DEVICE) --out $(FULL)
 
 serve: ## show the built site on http://localhost:8000
 	@test -f $(SITE)/index.html || { echo "No site yet: run make book"; exit 1; }

@@ -52,7 +52,7 @@ def check_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None
 def check_index(name: str, index: Tensor, size: int) -> None:
     """Raise unless every entry of ``index`` lies in [0, size)."""
     if index.numel():
-        low, high = map(int, index.aminmax())
+        low, high = torch.stack(index.aminmax()).tolist()  # waits for a GPU once
         if low < 0 or high >= size:
             raise ValueError(f"{name} must lie in [0, {size}), got [{low}, {high}]")
 

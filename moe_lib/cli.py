@@ -14,7 +14,9 @@ from tqdm import tqdm
 
 from moe_lib.checks import check_device, check_int
 from moe_lib.config import SETTINGS, DataConfig, setting
+from moe_lib.experiments import EXPERIMENTS
 from moe_lib.recipes import four_model_table, noise_strength, single_widths
+from moe_lib.reproduce import report, reproduce
 from moe_lib.results import Result, make_manifest, save_result
 from moe_lib.runs import ModelRun
 
@@ -54,6 +56,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--jobs", type=int, help="processes; default: one per core")
     command.add_argument("--scheduler", metavar="tcp://...", help="of a Dask cluster")
     command.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
+    text = "train the experiments of the audit"
+    command = commands.add_parser("reproduce", help=text, description=text)
+    text = f"of {', '.join(EXPERIMENTS)}; default: all"
+    command.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=text)
+    command.add_argument("--seeds", type=int, metavar="N", help="instead of all")
+    command.add_argument("--device", default="cpu", metavar="cpu|cuda")
+    command.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
+    text = "compare the results in a folder with those that ship with the library"
+    command = commands.add_parser("compare", help=text, description=text)
+    command.add_argument("folder", type=Path, metavar="DIR")
     text = "make the animations of dispatch"
     command = commands.add_parser("animate", help=text, description=text)
     command.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
@@ -68,6 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _animate(options.out)
         if options.command == "sweep":
             return _sweep(options)
+        if options.command == "reproduce":
+            names, n = options.experiments or [*EXPERIMENTS], options.seeds
+            for name in reproduce(names, options.out, seeds=n, device=options.device):
+                print(f"saved in {options.out / name}.json")
+            return 0
+        if options.command == "compare":
+            lines, all_came = report(options.folder)
+            print(*lines, sep="\n")
+            return 0 if all_came else 1
         config = setting(options.setting)
         check_int("seeds", options.seeds, at_least=1)
         check_device(options.device)
@@ -234,7 +255,7 @@ def _sweep(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise ValueError(f"sweep needs the extra `sweep`: {error}") from error
 
-    def report(message: str) -> None:
+    def tell(message: str) -> None:
         tqdm.write(f"python -m moe_lib: {message}", file=sys.stderr)
 
     fixed: dict[str, int] = {}
@@ -257,14 +278,14 @@ def _sweep(options: argparse.Namespace) -> int:
             device=options.device,
             jobs=options.jobs,
             scheduler=options.scheduler,
-            report=report,
+            report=tell,
         )
     except SweepError as error:
-        report(str(error))
+        tell(str(error))
         return 2
     except KeyboardInterrupt:
-        kept = len(load_batches(batches, folder, report=report))
-        report(f"interrupted: {kept} of {len(batches)} batches are stored in {folder}")
+        kept = len(load_batches(batches, folder, report=tell))
+        tell(f"interrupted: {kept} of {len(batches)} batches are stored in {folder}")
         return 130
     print(f"{len(rows)} rows saved in {folder / 'table.csv'}")
     return 0

@@ -22,6 +22,7 @@ from moe_lib.checks import check_choice, check_index, check_shape
 from moe_lib.config import ACTIVATION_NAMES
 
 BLOCK_EXAMPLES = 1024  # on a CPU: a block of patches and its responses stay in cache
+GPU_BLOCK_EXAMPLES = 128  # a matrix product that fills the units, with little padding
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,10 @@ def routed_expert_outputs(
 ) -> Float[Tensor, "S n"]:
     """Compute f_m(x_i) for the one expert m = expert_index[i] of each example.
 
-    The cost does not grow with M and no copy of the data is made: the compiled loops
-    of :mod:`moe_lib.native` visit each example once; where they do not apply, examples
-    are sorted by expert and visited in small blocks. Differentiable (once) in ``x``
+    The cost does not grow with M. On a CPU no copy of the data is made: the compiled
+    loops of :mod:`moe_lib.native` visit each example once; where they do not apply,
+    examples are sorted by expert and visited in small blocks. On a GPU sorted copies of
+    the patches are multiplied all at once. Differentiable (once) in ``x``
     and ``weight``.
 
     Parameters
@@ -110,6 +112,9 @@ def routed_expert_outputs(
     compiled = activation in native.ACTIVATIONS and native.handles(x, weight)
     if compiled and not x.requires_grad:
         return _CompiledExperts.apply(x, weight, expert_index, activation)
+    if x.is_cuda and not x.requires_grad:
+        act = ACTIVATIONS[activation]
+        return _BatchedExperts.apply(x, weight, expert_index, act)
     return _RoutedExperts.apply(x, weight, expert_index, ACTIVATIONS[activation])
 
 
@@ -139,7 +144,7 @@ def _blocks(
 ) -> Iterator[tuple[int, int, Tensor | slice]]:
     """Yield (run, expert, rows): all examples, a block of one expert at a time."""
     num_runs, n = expert_index.shape
-    size = BLOCK_EXAMPLES if expert_index.device.type == "cpu" else n
+    size = BLOCK_EXAMPLES
     if num_experts == 1:
         for run in range(num_runs):
             for start in range(0, n, size):
@@ -160,6 +165,77 @@ def _blocks(
 
 def _rows(x: Tensor, rows: Tensor | slice) -> Tensor:
     return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
+
+
+def _padded_lists(
+    expert_index: Tensor, num_experts: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """List the examples of each expert of each run, padded to whole blocks.
+
+    Returns the examples in the order of their experts, the slot of each of these, the
+    owner (run and expert) of each block, and the example in each slot: 0 in a slot of
+    padding. How many blocks there can be is known beforehand, so that the host need not
+    wait for a count.
+    """
+    (num_runs, n), device = expert_index.shape, expert_index.device
+    num_lists, size = num_runs * num_experts, GPU_BLOCK_EXAMPLES
+    run = torch.arange(num_runs, device=device)[:, None]
+    lists = (expert_index + run * num_experts).flatten().int()  # few digits to sort
+    sorted_lists, order = lists.sort(stable=True)
+    each = torch.arange(num_lists + 1, device=device, dtype=torch.int)
+    edges = torch.searchsorted(sorted_lists, each)
+    end = ((edges.diff() + size - 1) // size).cumsum(0)
+    first_slot = torch.cat([end.new_zeros(1), end[:-1]]) * size
+    row = torch.arange(num_runs * n, device=device)
+    slot = row + (first_slot - edges[:-1])[sorted_lists]
+    num_blocks = num_runs * n // size + num_lists
+    block = torch.arange(num_blocks, device=device)
+    owner = torch.searchsorted(end, block, right=True).clamp(max=num_lists - 1)
+    taken = torch.zeros(num_blocks * size, dtype=torch.long, device=device)
+    taken[slot] = order
+    return order, slot, owner, taken
+
+
+class _BatchedExperts(torch.autograd.Function):
+    """Forward and backward as products of equal blocks, one expert to a block."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, expert_index: Tensor, act: Activation
+    ) -> Tensor:
+        num_runs, num_experts = weight.shape[:2]
+        if num_experts == 1:  # nothing to sort: a block to a run
+            owner = torch.arange(num_runs, device=x.device)
+            order = slot = torch.arange(expert_index.numel(), device=x.device)
+            patches = x.flatten(1, 2)
+        else:
+            order, slot, owner, taken = _padded_lists(expert_index, num_experts)
+            shared = x.stride(0) == 0
+            flat = x[0] if shared else x.flatten(0, 1)
+            patches = flat.index_select(0, taken % x.shape[1] if shared else taken)
+            patches = patches.view(len(owner), -1, x.shape[-1])
+        responses = patches @ weight.flatten(0, 1)[owner].mT
+        sums = act.value(responses).view(-1, x.shape[2] * weight.shape[2]).sum(1)
+        ctx.save_for_backward(patches, responses, weight)
+        ctx.places, ctx.act = (order, slot, owner, len(sums)), act
+        output = x.new_empty(expert_index.shape)
+        output.view(-1)[order] = sums[slot]
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple:
+        patches, responses, weight = ctx.saved_tensors
+        order, slot, owner, num_slots = ctx.places
+        num_lists = weight.shape[0] * weight.shape[1]
+        grad = patches.new_zeros(num_slots)
+        grad[slot] = grad_output.flatten()[order]
+        slope = ctx.act.derivative(responses)
+        slope.view(num_slots, -1).mul_(grad[:, None])
+        by_block = (slope.mT @ patches).flatten(1)
+        # As a product and not as atomic additions, whose order is not the same twice.
+        owns = owner == torch.arange(num_lists, device=owner.device)[:, None]
+        return None, (owns.to(by_block) @ by_block).view_as(weight), None, None
 
 
 class _RoutedExperts(torch.autograd.Function):

@@ -6,6 +6,8 @@ Sizes with the ending PAD are powers of two; what lies beyond the true size is m
 import triton
 import triton.language as tl
 
+from moe_lib.philox_kernel import uniform
+
 TILE = 64  # examples that are routed together
 ROWS = 128  # patches that are computed together
 
@@ -49,20 +51,6 @@ def _product(a_high, a_low, b_high, b_low, EXACT: tl.constexpr):
         result = tl.dot(a_low, b_high, result)
         result = tl.dot(a_high, b_low, result)
     return result
-
-
-@triton.jit
-def _uniform(key, first, t, TILE: tl.constexpr, M_PAD: tl.constexpr):
-    """Return the noise of moe_lib.rng.fill_uniform for a tile of examples."""
-    group = first // 4 + tl.arange(0, TILE // 4)[:, None]
-    expert = tl.arange(0, M_PAD)[None, :]
-    c0 = tl.broadcast_to(group, TILE // 4, M_PAD)
-    c1 = tl.broadcast_to(expert, TILE // 4, M_PAD)
-    c2 = tl.zeros([TILE // 4, M_PAD], tl.int32)
-    w0, w1, w2, w3 = tl.philox(key, c0, c1, c2 + t, c2)
-    words = tl.join(tl.join(w0, w2), tl.join(w1, w3))
-    words = words.reshape(TILE // 4, M_PAD, 4).permute(0, 2, 1).reshape(TILE, M_PAD)
-    return (words >> 8).to(tl.float32) * 5.9604644775390625e-08  # 2^-24
 
 
 @triton.jit(do_not_specialize=["t"])  # or 0 and 1 would be compiled for themselves
@@ -125,7 +113,7 @@ def route(
         low = tl.load(s_low + at, mask=within, other=0.0) if EXACT else high
         h = _product(high, low, theta_high, theta_low, EXACT) * scale
         h = tl.where((m < M)[None, :], h, float("-inf"))
-        choice = tl.argmax(h + _uniform(run_key, start + first, t, TILE, M_PAD), axis=1)
+        choice = tl.argmax(h + uniform(run_key, start + first, t, TILE, M_PAD), axis=1)
         e = tl.exp(h - tl.max(h, axis=1)[:, None])
         pi = e / tl.sum(e, axis=1)[:, None]
         cell = i[:, None] * M + m[None, :]

@@ -5,6 +5,7 @@ Axes: S runs, n examples, d dimensions, M experts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -58,6 +59,7 @@ def sample_router_noise(
     step: int,
     stream: str = "router_noise",
     out: Float[Tensor, "S n M"] | None = None,
+    device: torch.device | str = "cpu",
 ) -> Float[Tensor, "S n M"]:
     """Draw r, independent Uniform[0, 1) for every run, example, expert and step.
 
@@ -72,12 +74,14 @@ def sample_router_noise(
     stream : str
         One of ``moe_lib.rng.STREAMS``.
     out : Tensor, optional
-        Fill this one, of that shape on the CPU, instead of a new one.
+        Fill this one, of that shape, instead of a new one.
+    device : torch.device or str
+        Where a new one is made; the numbers are the same everywhere.
 
     Returns
     -------
     Tensor
-        Shape [S, n, M], on the CPU, float32 if it is new.
+        Shape [S, n, M], float32 if it is new.
 
     Raises
     ------
@@ -93,7 +97,13 @@ def sample_router_noise(
     keys = [philox_key(seed, stream) for seed in seeds]
     shape = (len(seeds), num_examples, num_experts)
     check_shape("out", out, shape)
-    noise = torch.empty(shape) if out is None else out
+    noise = torch.empty(shape, device=device) if out is None else out
+    plain = noise.is_contiguous() and noise.dtype == torch.float32
+    if noise.is_cuda and plain and find_spec("triton") is not None:
+        from moe_lib import philox_kernel  # needs Triton
+
+        philox_kernel.fill_uniform(noise, keys, step)
+        return noise
     for run, key in zip(noise, keys, strict=True):
         fill_uniform(run, key=key, step=step)
     return noise

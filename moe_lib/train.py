@@ -144,6 +144,7 @@ def train(
                 seeds=model.seeds,
                 step=step,
                 out=noise,
+                device=data.x.device,
             )
             moved = noise.to(data.x)
             out = model(data.x, patch_sum=data.patch_sum, router_noise=moved)

@@ -9,18 +9,21 @@ PACKAGE = Path(__file__).parents[1] / "moe_lib"
 MAX_LINES = 300
 
 LAYERS = {
-    **dict.fromkeys(["checks", "native", "kernels"], 0),
-    **dict.fromkeys(["config", "rng"], 1),
+    **dict.fromkeys(["checks", "native", "philox_kernel"], 0),
+    **dict.fromkeys(["config", "rng", "kernels"], 1),
+    "authors": 2,
     **dict.fromkeys(["data", "experts", "router", "losses", "metrics"], 2),
-    "model": 3,
+    **dict.fromkeys(["model", "authors_data", "authors_model"], 3),
+    "authors_train": 4,
     **dict.fromkeys(["optim", "diagnostics", "theory"], 4),
     "train": 5,
     "fused": 6,
     **dict.fromkeys(["runs", "plotting", "results", "notebook"], 7),
-    **dict.fromkeys(["recipes", "figures", "grid", "parallel"], 8),
-    **dict.fromkeys(["animation", "sweep"], 9),
-    "cli": 10,
-    **dict.fromkeys(["__main__", "__init__"], 11),
+    **dict.fromkeys(["recipes", "figures", "grid", "parallel", "late", "cells"], 8),
+    **dict.fromkeys(["animation", "sweep", "experiments"], 9),
+    "reproduce": 10,
+    "cli": 11,
+    **dict.fromkeys(["__main__", "__init__"], 12),
 }
 
 

@@ -1,0 +1,177 @@
+"""Train the experiments again, and say whether the committed results came out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from moe_lib.cells import Cell
+from moe_lib.checks import check_choice, check_device, check_int
+from moe_lib.experiments import EXPERIMENTS
+from moe_lib.late import Branch
+from moe_lib.results import (
+    Result,
+    load_committed,
+    load_result,
+    make_manifest,
+    save_result,
+)
+
+COMPARED = {"test_accuracy": 0.1, "dispatch_entropy": 0.01}  # least tolerances
+
+
+def reproduce(
+    experiments: Sequence[str],
+    folder: Path,
+    *,
+    seeds: int | None = None,
+    device: str = "cpu",
+) -> Iterator[str]:
+    """Train experiments; yield the name of each when it is complete.
+
+    Each finished cell is on disk before the next one starts, and what the folder holds
+    already is not trained again.
+
+    Parameters
+    ----------
+    experiments : sequence of str
+        Keys of :data:`moe_lib.experiments.EXPERIMENTS`.
+    folder : Path
+        Gets one file for each experiment.
+    seeds : int, optional
+        Only so many seeds in each cell.
+    device : str
+        ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an experiment is unknown, the number of seeds is not at least 1, the device
+        is not available, or a file of the folder is not a result.
+    """
+    for name in experiments:
+        check_choice("experiment", name, tuple(EXPERIMENTS))
+    if seeds is not None:
+        check_int("seeds", seeds, at_least=1)
+    check_device(device)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in experiments:
+        _train(name, folder / f"{name}.json", seeds, device)
+        yield name
+
+
+def _train(name: str, path: Path, seeds: int | None, device: str) -> None:
+    cells = EXPERIMENTS[name]
+    done = load_result(path).data["cells"] if path.exists() else {}
+    most = max(cell.seeds for cell in cells) if seeds is None else seeds
+    manifest = make_manifest({"experiment": name}, list(range(most)), device)
+    result = Result(manifest, {"cells": {}})
+    for cell in tqdm(cells, desc=name, unit="cell", disable=None):
+        numbers = range(cell.seeds if seeds is None else min(seeds, cell.seeds))
+        entry = done.get(cell.name)
+        if entry is None or not _is_of(entry, cell, numbers):
+            values = cell.run(numbers, device)
+            entry = {"config": cell.config(), "values": values}
+        result.data["cells"][cell.name] = entry
+        save_result(result, path)
+
+
+def _is_of(entry: dict[str, Any], cell: Cell | Branch, seeds: range) -> bool:
+    return (entry["config"], entry["values"]["seed"]) == (cell.config(), [*seeds])
+
+
+def series(result: Result) -> dict[str, dict[str, list]]:
+    """Return the values by seed of each quantity of each part of any result.
+
+    Parts are the cells of an experiment, the models of a table (with their range of
+    gamma), or the single experts of one activation and width.
+    """
+    data, parts = result.data, {}
+    if "cells" in data:
+        return {name: entry["values"] for name, entry in data["cells"].items()}
+    if "models" in data:
+        groups = {
+            f"{m['model']}, gamma {m['config']['data']['gamma']}": m["rows"]
+            for m in data["models"]
+        }
+    else:
+        keys = {(row["activation"], row["width"]) for row in data["rows"]}
+        groups = {
+            f"{a}, {w} filters": [
+                row
+                for row in data["rows"]
+                if (row["activation"], row["width"]) == (a, w)
+            ]
+            for a, w in sorted(keys)
+        }
+    for name, rows in groups.items():
+        quantities = [key for key in ("seed", *COMPARED) if key in rows[0]]
+        parts[name] = {key: [row[key] for row in rows] for key in quantities}
+    return parts
+
+
+def compare(result: Result, committed: Result) -> list[tuple[str, str, float]]:
+    """Say how far each part of a result is from that of the committed one.
+
+    Parameters
+    ----------
+    result, committed : Result
+        Of the same name; ``result`` may have fewer seeds, which are compared with the
+        same seeds of the other, and fewer parts.
+
+    Returns
+    -------
+    list of tuple
+        Part, quantity, and the distance of the means in units of the committed standard
+        deviation over all its seeds (of 0.1 points or 0.01 nats where that is less).
+        What is above 1 did not come out again.
+
+    Raises
+    ------
+    ValueError
+        If a part is not among the committed ones.
+    """
+    distances, known = [], series(committed)
+    for name, mine in series(result).items():
+        check_choice("part", name, tuple(known))
+        for quantity, least in COMPARED.items():
+            if quantity in mine:
+                values = np.array(known[name][quantity])
+                there = np.mean(values[: len(mine["seed"])])
+                unit = max(float(values.std()), least)
+                distance = abs(np.mean(mine[quantity]) - there) / unit
+                distances.append((name, quantity, float(distance)))
+    return distances
+
+
+def report(folder: Path) -> tuple[list[str], bool]:
+    """Compare every result of a folder with the committed one of that name.
+
+    Returns
+    -------
+    lines : list of str
+        What to print.
+    all_came : bool
+        Whether all means came out again, within one standard deviation.
+
+    Raises
+    ------
+    ValueError
+        If there is no result, or one is not among the committed ones.
+    """
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise ValueError(f"folder must hold results, got none in {folder}")
+    lines, all_came = [], True
+    for path in paths:
+        distances = compare(load_result(path), load_committed(path.stem))
+        far = [line for line in distances if line[2] > 1]
+        all_came = all_came and not far
+        part, quantity, distance = max(distances, key=lambda line: line[2])
+        lines.append(
+            f"{path.stem}: {len(distances)} means, {len(far)} farther than 1 sd; "
+            f"farthest {distance:.2f} sd ({part}, {quantity})"
+        )
+    return lines, all_came
