@@ -115,7 +115,7 @@ class RecipeModel(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "*runs n P d"],
+        x: Float[Tensor, "*runs n P inputs"],
         patch_sum: Float[Tensor, "*runs n d"],
         router_noise: Float[Tensor, "S n M"] | None = None,
     ) -> RecipeOutput:
@@ -124,7 +124,7 @@ class RecipeModel(nn.Module):
         Parameters
         ----------
         x, patch_sum : Tensor
-            From :meth:`inputs`.
+            From :meth:`inputs`: with biases, patches have d + 1 coordinates.
         router_noise : Tensor, optional
             r, shape [S, n, M].
         """

@@ -167,7 +167,7 @@ FROM_AUTHORS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-def _factors() -> list[Cell]:
+def _factors(s: str) -> list[Cell]:
     """Return one change at a time, from either end."""
     ends = (
         ("paper", replace(PAPER, steps=STEPS), FROM_PAPER),
@@ -180,7 +180,6 @@ def _factors() -> list[Cell]:
             recipe=replace(recipe, **chosen),
             activation=activation,
         )
-        for s in "12"
         for end, recipe, changes in ends
         for change, chosen in changes.items()
         for activation in MIXTURES
@@ -215,7 +214,8 @@ EXPERIMENTS: Mapping[str, tuple[Cell, ...] | tuple[Branch, ...]] = MappingProxyT
         "authors_activations": tuple(_activations()),
         "authors_balancing": tuple(_balancing()),
         "authors_entropy": tuple(_entropy()),
-        "audit_factors": tuple(_factors()),
+        "audit_factors_setting1": tuple(_factors("1")),
+        "audit_factors_setting2": tuple(_factors("2")),
         "audit_factorial": tuple(_factorial()),
         "late_falls": BRANCHES,
     }

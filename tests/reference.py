@@ -176,3 +176,84 @@ def accuracy(outputs, y):
     """The share of examples with y F(x) > 0; an output of 0 is an error."""
     right = [o.item() * t.item() > 0 for o, t in zip(outputs, y, strict=True)]
     return sum(right) / len(right)
+
+
+def authors_margin(x, theta, filters, biases, activation, gate_kind, noise, heads):
+    """Outputs of the authors' network, example by example; also scores and choices.
+
+    Returns a list of lists of ``heads`` outputs. With two heads the first half of the
+    filters speaks for label -1.
+    """
+    sigma, outputs, scores, chosen = ACTIVATIONS[activation], [], [], []
+    for i, patches in enumerate(x):
+        h = logits(patches, theta)
+        s = h if noise is None else [a + r for a, r in zip(h, noise[i], strict=True)]
+        m = [v.item() for v in s].index(max(v.item() for v in s))
+        responses = []
+        for j, w in enumerate(filters[m]):
+            b = 0.0 if biases is None else biases[m][j]
+            responses.append(sum(sigma((w * patch).sum() + b) for patch in patches))
+        size = len(responses) // heads
+        parts = [sum(responses[k * size : (k + 1) * size]) for k in range(heads)]
+        value = {
+            "softmax": lambda h=h, m=m: gate(h)[m],
+            "noisy_softmax": lambda s=s, m=m: gate(s)[m],
+            "noisy_logit": lambda s=s, m=m: s[m],
+        }[gate_kind]()
+        outputs.append([value * part for part in parts])
+        scores.append(s)
+        chosen.append(m)
+    return outputs, scores, chosen
+
+
+def authors_loss(outputs, y, kind):
+    """Mean loss; two outputs go through torch's cross entropy, as in their code."""
+    if kind == "logistic":
+        return loss([o[0] for o in outputs], y)
+    rows = torch.stack([torch.stack(o) for o in outputs])
+    if kind == "double_softmax":
+        rows = torch.softmax(rows, dim=1)
+    return torch.nn.CrossEntropyLoss()(rows, (y > 0).long())
+
+
+def authors_balance(scores, chosen):
+    """Mean over m of (share of m) (mean score of m), times M squared."""
+    num_experts, n = len(scores[0]), len(scores)
+    total = 0.0
+    for m in range(num_experts):
+        share = sum(c == m for c in chosen) / n
+        total = total + share * sum(s[m] for s in scores) / n
+    return total / num_experts * num_experts**2
+
+
+def authors_step(x, y, theta, filters, biases, activation, recipe, noise):
+    """One step of a recipe in one run: the new theta, filters, biases and the loss."""
+    leaves = [theta, filters] + ([] if biases is None else [biases])
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    theta, filters, biases = (*leaves, None)[:3]
+    scaled = x * recipe.data_scale
+    outputs, scores, chosen = authors_margin(
+        scaled, theta, filters, biases, activation, recipe.gate, noise, recipe.heads
+    )
+    value = authors_loss(outputs, y, recipe.loss)
+    value = value + recipe.load_balancing * authors_balance(scores, chosen)
+    g_theta, g_filters, *rest = torch.autograd.grad(value, leaves)
+    new_filters, new_biases = [], []
+    for m in range(len(filters)):
+        by_filters = frobenius(g_filters[m])
+        by_biases = frobenius(rest[0][m][None]) if rest else 0.0
+        one, other = {
+            "frobenius": [math.hypot(by_filters, by_biases)] * 2,
+            "sum": [by_filters + by_biases] * 2,
+            "per_tensor": [by_filters, by_biases],
+            "none": [1.0, 1.0],
+        }[recipe.norm]
+        eta = recipe.expert_lr
+        moved = eta * g_filters[m] / one if one > 0 else 0
+        new_filters.append(filters[m].detach() - moved)
+        if rest:
+            moved = eta * rest[0][m] / other if other > 0 else 0
+            new_biases.append(biases[m].detach() - moved)
+    theta = theta.detach() - recipe.router_lr * g_theta
+    stacked = torch.stack(new_biases) if rest else None
+    return theta, torch.stack(new_filters), stacked, value.item()
