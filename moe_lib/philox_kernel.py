@@ -68,7 +68,7 @@ def fill_uniform(out: Tensor, keys: Sequence[tuple[int, int]], step: int) -> Non
     _fill[(num_runs, triton.cdiv(num_rows, TILE))](
         out,
         _words(tuple(keys), out.device),
-        step,
+        step - 2**32 if step >= 2**31 else step,  # 32 bits, signed
         num_rows,
         M=num_columns,
         M_PAD=triton.next_power_of_2(num_columns),

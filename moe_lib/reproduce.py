@@ -37,7 +37,7 @@ def reproduce(
     Parameters
     ----------
     experiments : sequence of str
-        Keys of :data:`moe_lib.experiments.EXPERIMENTS`.
+        Keys of ``moe_lib.experiments.EXPERIMENTS``.
     folder : Path
         Gets one file for each experiment.
     seeds : int, optional

@@ -1,6 +1,7 @@
 """The command line: what it prints, what it saves, what it says when it cannot."""
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -18,7 +19,10 @@ import numpy as np
 import pytest
 import torch
 
-from moe_lib import animation, cli, recipes, setting, sweep
+import moe_lib
+from moe_lib import animation, cli, recipes, reproduce, setting, sweep
+from moe_lib.authors import PAPER
+from moe_lib.cells import Cell
 from moe_lib.cli import main
 from moe_lib.grid import expand_grid
 from moe_lib.results import load_result
@@ -605,8 +609,10 @@ def test_a_scheduler_that_is_not_there_is_one_line(tmp_path):
 def test_sweep_without_its_packages_says_which_extra(
     capsys, monkeypatch, tmp_path, package
 ):
-    for name in ("moe_lib.sweep", "moe_lib.parallel"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in ("sweep", "parallel"):  # both are put back: module and attribute
+        module = importlib.import_module(f"moe_lib.{name}")
+        monkeypatch.setattr(moe_lib, name, module)
+        monkeypatch.delitem(sys.modules, f"moe_lib.{name}")
     monkeypatch.setitem(sys.modules, package, None)
     arguments = [*SWEEP, *RATES, "--scheduler", "tcp://127.0.0.1:1"]
     assert code_of(*arguments, "--out", tmp_path / "out") == 2
@@ -721,3 +727,57 @@ def test_the_page_on_scaling_shows_a_sweep_from_python_too(monkeypatch, tmp_path
     assert names["rows"] == expand_grid(
         {"router_lr": [0.3, 1, 3]}, num_experts=4, steps=100
     )
+
+
+@pytest.fixture
+def experiment(monkeypatch):
+    """Let the only experiment be one of the committed ones, cut short."""
+    cells = tuple(
+        Cell(
+            name=f"setting 1, {a}, balanced",
+            setting="1",
+            recipe=replace(PAPER, steps=1),
+            activation=a,
+            data="authors",
+        )
+        for a in ("linear", "cubic")
+    )
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", {"authors_balancing": cells})
+    monkeypatch.setattr(cli, "EXPERIMENTS", {"authors_balancing": cells})
+
+
+def test_reproduce_trains_and_compare_tells_what_did_not_come_out(
+    experiment, capsys, tmp_path
+):
+    assert code_of("reproduce", "--seeds", 1, "--out", tmp_path) == 0
+    path = tmp_path / "authors_balancing.json"
+    assert capsys.readouterr().out == f"saved in {path}\n"
+    assert load_result(path).manifest["seeds"] == [0]
+    assert code_of("compare", tmp_path) == 1  # one step is not 501
+    assert "4 means, " in capsys.readouterr().out
+
+
+def test_compare_says_that_all_came_out_again(capsys, tmp_path):
+    source = ROOT / "moe_lib" / "results" / "widths_setting1.json"
+    (tmp_path / source.name).write_bytes(source.read_bytes())
+    assert code_of("compare", tmp_path) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("widths_setting1: 6 means, 0 farther than 1 sd")
+
+
+BAD_REPRODUCTION = {
+    "an unknown experiment": (["reproduce", "none"], "experiment must be one of"),
+    "no seed": (["reproduce", "--seeds", "0"], "seeds must be at least 1, got 0"),
+    "a device": (["reproduce", "--device", "tpu"], "device must be cpu or cuda"),
+    "nothing to compare": (["compare", "."], "folder must hold results, got none"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_REPRODUCTION.values())
+def test_a_bad_reproduction_is_one_line(
+    arguments, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert code_of(*arguments) == 2
+    assert_one_line(capsys.readouterr().err, message)
+    assert names_in(tmp_path) == []

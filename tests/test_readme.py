@@ -43,7 +43,7 @@ def listed():
         text=True,
         check=True,
     )
-    return set(re.findall(r"^make ([a-z]+) +\S", done.stdout, re.MULTILINE))
+    return set(re.findall(r"^make ([a-z-]+) +\S", done.stdout, re.MULTILINE))
 
 
 def test_the_library_example_runs_as_printed(capsys):
@@ -68,14 +68,14 @@ def test_the_library_example_is_five_lines():
 
 def test_every_target_that_the_readme_names_is_listed(listed):
     code = "\n".join(blocks("sh")) + "\n".join(re.findall(r"`(make [^`]+)`", README))
-    named = set(re.findall(r"\bmake ([a-z]+)", code))
+    named = set(re.findall(r"\bmake ([a-z-]+)", code))
     assert {"book", "test"} <= named
     assert named <= listed
 
 
 def test_help_lists_every_target_of_the_makefile(listed):
     [phony] = re.findall(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)
-    rules = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    rules = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     assert rules == set(phony.split()) == listed
 
 

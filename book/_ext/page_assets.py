@@ -1,10 +1,14 @@
-"""What each page carries: our own MathJax and films, no dead scripts, sound ARIA."""
+"""What each page carries: MathJax and films of its own, a name for each cell to link
+to, no dead scripts, sound ARIA.
+"""
 
+import json
 import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 # Of MathJax: the component that Sphinx loads, its fonts, the rarer TeX commands, and
@@ -52,6 +56,17 @@ def copy_media(app: Sphinx) -> None:
         shutil.copytree(Path(app.srcdir) / media, target, dirs_exist_ok=True)
 
 
+def name_cells(app: Sphinx, doctree: nodes.document) -> None:
+    """Give each code cell of a notebook its id as an anchor: `cell-` and the id."""
+    source = Path(app.env.doc2path(app.env.docname))
+    if source.suffix != ".ipynb":
+        return
+    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
+    for node in doctree.findall(nodes.container):
+        if node.get("nb_element") == "cell_code":
+            node["ids"].append(f"cell-{cells[node['cell_index']]['id']}")
+
+
 def repair_page(app, pagename, templatename, context, doctree) -> None:
     """Mend the page's body and drop scripts that are of no use here."""
     for written, wanted in ARIA_REPAIRS.items():
@@ -79,6 +94,7 @@ def setup(app: Sphinx) -> dict:
     """Connect to Sphinx."""
     app.connect("builder-inited", copy_mathjax)
     app.connect("builder-inited", copy_media)
+    app.connect("doctree-read", name_cells)
     app.connect("html-page-context", repair_page, priority=900)
     app.connect("build-finished", repair_buttons)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
