@@ -6,7 +6,8 @@ STAMP := $(VENV)/installed
 SITE := _build/html
 RUN := $(BIN)/python -m moe_lib
 DEVICE := cuda
-FULL := out/full
+# Results of one commit, so that those of older code are not taken for new ones.
+FULL := out/full-$(shell git describe --always --dirty 2>/dev/null)
 # Matrices are small here: a second thread gains little, and on a busy machine it stalls.
 export OMP_NUM_THREADS ?= 1
 
@@ -53,12 +54,13 @@ gifs: $(STAMP) ## draw the animations again
 	$(BIN)/python -m moe_lib animate --out notebooks/media
 
 reproduce: $(STAMP) ## train one seed of a part of the committed results, and compare
+	rm -rf out/part
 	$(RUN) table --setting 1 --seeds 1 --out out/part
 	$(RUN) reproduce authors_table audit_factorial --seeds 1 --out out/part
 	$(RUN) compare out/part
 
 reproduce-full: $(STAMP) ## train all committed results (a GPU, or DEVICE=cpu and patience)
-	$(MAKE) -j 4 -o $(STAMP) $(addprefix $(FULL)/,$(notdir $(wildcard moe_lib/results/*)))
+	$(MAKE) -j $(if $(filter cpu,$(DEVICE)),1,4) -o $(STAMP) $(addprefix $(FULL)/,$(notdir $(wildcard moe_lib/results/*)))
 	$(RUN) compare $(FULL)
 
 $(FULL)/table_setting%.json: $(STAMP)

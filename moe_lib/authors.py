@@ -24,7 +24,8 @@ CHOICES = {
 class Recipe:
     """How to train: every place where the authors' code leaves the paper is a switch.
 
-    The defaults are the paper's Algorithm 1 at our rates.
+    The defaults are the paper's Algorithm 1 at our rates. ``PAPER`` and ``AUTHORS`` are
+    two values of it, and ``dataclasses.replace(AUTHORS, gate="softmax")`` is a third.
 
     Parameters
     ----------
@@ -55,10 +56,16 @@ class Recipe:
     init : str
         ``normal``: weights N(0, init_scale^2); ``uniform``: init_scale times
         Uniform(-1, 1) / sqrt(d), the default of ``torch.nn.Conv1d``. Biases likewise.
-    init_scale, expert_lr, router_lr : float
-        sigma_0, eta and eta_r.
+    init_scale : float
+        sigma_0 >= 0.
+    expert_lr : float
+        eta >= 0.
+    router_lr : float
+        eta_r >= 0.
     adam : bool
-        Train by Adam with ``weight_decay`` instead of (normalised) gradient descent.
+        Train by Adam instead of (normalised) gradient descent.
+    weight_decay : float
+        Of Adam, >= 0.
     steps : int
         At most so many full-batch steps.
     load_balancing : float
@@ -164,7 +171,9 @@ class Recipe:
         ]
 
 
+#: The paper's Algorithm 1, at our rates.
 PAPER = Recipe()
+#: The authors' code behind their table, for mixtures.
 AUTHORS = Recipe(
     data_scale=10.0,
     heads=2,
@@ -179,10 +188,11 @@ AUTHORS = Recipe(
     steps=501,
     early_stop="floor",
 )
-# Their records of the entropy come from another notebook than their table.
+#: The authors' code behind their records of the entropy: another notebook.
 AUTHORS_ENTROPY = replace(
     AUTHORS, noise="fixed", norm="per_tensor", early_stop="none", ddof=1
 )
+#: The authors' code for single experts (linear ones at a rate of 0.003 or 0.001).
 AUTHORS_SINGLE = replace(
     AUTHORS,
     loss="cross_entropy",
@@ -196,4 +206,5 @@ AUTHORS_SINGLE = replace(
     steps=801,
     early_stop="late",
 )
+#: The two by name.
 RECIPES: Mapping[str, Recipe] = MappingProxyType({"paper": PAPER, "authors": AUTHORS})

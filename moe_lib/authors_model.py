@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
 from moe_lib.authors import Recipe
-from moe_lib.checks import check_int, check_seeds
+from moe_lib.checks import check_int, check_seeds, check_shape
 from moe_lib.config import ModelConfig
 from moe_lib.data import PatchDataset
 from moe_lib.experts import routed_expert_outputs
@@ -59,8 +59,12 @@ class RecipeModel(nn.Module):
 
     Attributes
     ----------
-    weight, bias, router_weight : Parameter or None
-        Shapes [S, M, J, d], [S, M, J] and [S, d, M].
+    weight : Parameter
+        Shape [S, M, J, d].
+    bias : Parameter or None
+        Shape [S, M, J].
+    router_weight : Parameter or None
+        Shape [S, d, M]; None for a single expert.
 
     Raises
     ------
@@ -102,7 +106,17 @@ class RecipeModel(nn.Module):
         self.router_weight = None if single else nn.Parameter(theta)
 
     def inputs(self, data: PatchDataset) -> tuple[Tensor, Tensor]:
-        """Return what experts and router read: scaled patches, and their sums."""
+        """Return what experts and router read: scaled patches, and their sums.
+
+        Raises
+        ------
+        ValueError
+            If the patches of ``data`` are not as long as the filters, or the data are
+            of another number of runs.
+        """
+        num_runs, _, _, dim = self.weight.shape
+        runs = () if data.x.dim() == 3 else (num_runs,)
+        check_shape("x of data", data.x, (*runs, *data.x.shape[-3:-1], dim))
         x, patch_sum = data.x * self.recipe.data_scale, data.patch_sum
         patch_sum = patch_sum * self.recipe.data_scale
         num_patches = x.shape[-2]
@@ -132,6 +146,8 @@ class RecipeModel(nn.Module):
             n = x.shape[-3]
             index = torch.zeros(len(self.seeds), n, dtype=torch.long, device=x.device)
             return RecipeOutput(self._experts(x, index), None, None)
+        num_runs, _, num_experts = self.router_weight.shape
+        check_shape("router_noise", router_noise, (num_runs, x.shape[-3], num_experts))
         logits = patch_sum @ self.router_weight
         scores = logits if router_noise is None else logits + router_noise
         index = scores.detach().argmax(dim=-1)

@@ -189,6 +189,8 @@ def _move(model: RecipeModel, adam: torch.optim.Adam | None, active: Tensor) -> 
     if model.router_weight is not None:
         ones = torch.ones_like(model.router_weight[:, :1, :1])
         _descend(model.router_weight, ones, recipe.router_lr)
+    if active.all():
+        return
     for parameter, old in zip(model.parameters(), before, strict=True):
         runs = active.view(-1, *[1] * (parameter.dim() - 1))
         parameter.copy_(torch.where(runs, parameter, old))
@@ -208,9 +210,11 @@ class RecipeEvaluation:
     ----------
     accuracy : Tensor
         Shape [S].
-    dispatch_entropy, live_experts : Tensor or None
-        The entropy in nats and the number of experts that get an example, shape [S];
-        None for a single expert.
+    dispatch_entropy : Tensor or None
+        In nats, shape [S]; None for a single expert. Before the router has learned, it
+        is far lower without noise than under noise.
+    live_experts : Tensor or None
+        How many experts get an example, shape [S]; None for a single expert.
     """
 
     accuracy: Float[Tensor, " S"]

@@ -1,15 +1,15 @@
 """One configuration of the audit, trained with several seeds."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from moe_lib.authors import PAPER, Recipe
+from moe_lib.authors import Recipe
 from moe_lib.authors_data import authors_data
 from moe_lib.authors_model import RecipeModel
 from moe_lib.authors_train import evaluate_recipe, train_recipe
-from moe_lib.checks import check_choice
-from moe_lib.config import ModelConfig, setting
+from moe_lib.checks import check_choice, check_int
+from moe_lib.config import SETTINGS, ModelConfig, setting
 from moe_lib.data import PatchDataset
 from moe_lib.runs import data_of_runs, rounded
 
@@ -53,16 +53,14 @@ class Cell:
     curves: bool = False
 
     def __post_init__(self) -> None:
-        setting(self.setting)
+        check_choice("setting", self.setting, tuple(SETTINGS))
         check_choice("data", self.data, DATA)
+        ModelConfig(num_filters=self.num_filters, activation=self.activation)
+        check_int("seeds", self.seeds, at_least=1)
 
     def config(self) -> dict[str, Any]:
-        """Say what is chosen, as plain values; of the recipe, what is not usual."""
-        config = asdict(self)
-        chosen = {f.name: getattr(self.recipe, f.name) for f in fields(Recipe)}
-        usual = asdict(PAPER)
-        config["recipe"] = {k: v for k, v in chosen.items() if v != usual[k]}
-        return config
+        """Say what is chosen, as plain values."""
+        return asdict(self)
 
     def run(self, seeds: range, device: str) -> dict[str, list]:
         """Train with some of the seeds; return one list of values for each quantity.

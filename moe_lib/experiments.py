@@ -158,6 +158,12 @@ FROM_AUTHORS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "router_lr": 1.0,
             "init_scale": 1e-2,  # relative to the data, as before
         },
+        "unscaled data, their rates": {
+            "data_scale": 1.0,
+            "expert_lr": 0.01,
+            "router_lr": 10.0,
+            "init_scale": 1e-2,
+        },
         "fixed noise": {"noise": "fixed"},
         "load balancing": {"load_balancing": 1e-4},
         "twice the steps": {"steps": 2 * STEPS},

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moe_lib.checks import check_int
 from moe_lib.config import ModelConfig, TrainConfig, setting
 from moe_lib.data import PatchDataset
 from moe_lib.fused import fits, train_fused
@@ -44,6 +45,16 @@ class Branch:
     steps: int = 1700
     seeds: int = 100
 
+    def __post_init__(self) -> None:
+        self.training()
+        check_int("seeds", self.seeds, at_least=1)
+
+    def training(self) -> TrainConfig:
+        """Return how it goes on after step 300."""
+        return TrainConfig(
+            steps=self.steps, expert_lr=self.expert_lr, router_lr=self.router_lr
+        )
+
     def config(self) -> dict[str, Any]:
         """Say what is chosen, as plain values."""
         return asdict(self)
@@ -76,11 +87,8 @@ class Branch:
             if step % CHECK_EVERY == 0 or step == self.steps:
                 accuracies.append(100 * evaluate(model, test_data).accuracy)
 
-        config = TrainConfig(
-            steps=self.steps, expert_lr=self.expert_lr, router_lr=self.router_lr
-        )
         fit = train_fused if fits(model, train_data) else train
-        history = fit(model, train_data, config, callback=watch)
+        history = fit(model, train_data, self.training(), callback=watch)
         test = torch.stack(accuracies)
         fell = [_first_below(run) for run in history.accuracy.T.tolist()]
         return {

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from moe_lib.cells import Cell
 from moe_lib.checks import check_choice, check_device, check_int
 from moe_lib.experiments import EXPERIMENTS
-from moe_lib.late import Branch
 from moe_lib.results import (
     Result,
     load_committed,
@@ -32,7 +30,7 @@ def reproduce(
     """Train experiments; yield the name of each when it is complete.
 
     Each finished cell is on disk before the next one starts, and what the folder holds
-    already is not trained again.
+    already is not trained again if the same commit, versions and device made it.
 
     Parameters
     ----------
@@ -70,16 +68,21 @@ def _train(name: str, path: Path, seeds: int | None, device: str) -> None:
     result = Result(manifest, {"cells": {}})
     for cell in tqdm(cells, desc=name, unit="cell", disable=None):
         numbers = range(cell.seeds if seeds is None else min(seeds, cell.seeds))
-        entry = done.get(cell.name)
-        if entry is None or not _is_of(entry, cell, numbers):
-            values = cell.run(numbers, device)
-            entry = {"config": cell.config(), "values": values}
+        made = {key: manifest[key] for key in ("device", "versions", "commit")}
+        entry = {"made": made, "config": cell.config(), "values": {"seed": [*numbers]}}
+        if not _is_same(done.get(cell.name), entry):
+            entry["values"] = cell.run(numbers, device)
+        else:
+            entry = done[cell.name]
         result.data["cells"][cell.name] = entry
         save_result(result, path)
 
 
-def _is_of(entry: dict[str, Any], cell: Cell | Branch, seeds: range) -> bool:
-    return (entry["config"], entry["values"]["seed"]) == (cell.config(), [*seeds])
+def _is_same(done: dict[str, Any] | None, entry: dict[str, Any]) -> bool:
+    """Say whether a stored cell was made by this code and machine, with these seeds."""
+    if done is None or done["values"]["seed"] != entry["values"]["seed"]:
+        return False
+    return all(done.get(key) == entry[key] for key in ("made", "config"))
 
 
 def series(result: Result) -> dict[str, dict[str, list]]:
@@ -131,18 +134,21 @@ def compare(result: Result, committed: Result) -> list[tuple[str, str, float]]:
     Raises
     ------
     ValueError
-        If a part is not among the committed ones.
+        If a part or a seed is not among the committed ones, or there is no part.
     """
     distances, known = [], series(committed)
     for name, mine in series(result).items():
         check_choice("part", name, tuple(known))
         for quantity, least in COMPARED.items():
             if quantity in mine:
+                committed_seeds = known[name]["seed"]
                 values = np.array(known[name][quantity])
-                there = np.mean(values[: len(mine["seed"])])
+                there = values[[committed_seeds.index(seed) for seed in mine["seed"]]]
                 unit = max(float(values.std()), least)
-                distance = abs(np.mean(mine[quantity]) - there) / unit
+                distance = abs(np.mean(mine[quantity]) - np.mean(there)) / unit
                 distances.append((name, quantity, float(distance)))
+    if not distances:
+        raise ValueError("result must hold means to compare, got none")
     return distances
 
 
@@ -167,11 +173,12 @@ def report(folder: Path) -> tuple[list[str], bool]:
     lines, all_came = [], True
     for path in paths:
         distances = compare(load_result(path), load_committed(path.stem))
-        far = [line for line in distances if line[2] > 1]
+        far = [line for line in distances if not line[2] <= 1]  # NaN is far, too
         all_came = all_came and not far
         part, quantity, distance = max(distances, key=lambda line: line[2])
         lines.append(
-            f"{path.stem}: {len(distances)} means, {len(far)} farther than 1 sd; "
-            f"farthest {distance:.2f} sd ({part}, {quantity})"
+            f"{path.stem}: {len(distances)} means, {len(far)} farther than 1 sd from "
+            f"the committed ones of the same seeds; farthest {distance:.2f} sd "
+            f"({part}, {quantity})"
         )
     return lines, all_came
