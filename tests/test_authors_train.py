@@ -293,6 +293,18 @@ def test_initial_weights_have_the_laws_of_their_names():
         assert not torch.equal(model.weight[0], model.weight[1])
 
 
+def test_data_and_noise_that_do_not_fit_are_refused():
+    model = RecipeModel(PAPER, SMALL, dim=6, seeds=[0, 1])
+    with pytest.raises(ValueError, match="x of data must have shape"):
+        train_recipe(model, draw(data_config(dim=7), 9))
+    three = stack_runs([draw(data_config(), 9, seed=s) for s in range(3)])
+    with pytest.raises(ValueError, match="x of data must have shape"):
+        evaluate_recipe(model, three)
+    inputs = model.inputs(draw(data_config(), 9))
+    with pytest.raises(ValueError, match="router_noise must have shape"):
+        model(*inputs, torch.zeros(2, 9, 1))
+
+
 def test_an_odd_number_of_filters_does_not_split():
     with pytest.raises(
         ValueError, match="num_filters must be even for two heads, got 3"

@@ -1,13 +1,17 @@
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
+from moe_lib import DataConfig, ModelConfig, cells
 from moe_lib.authors import AUTHORS, PAPER
+from moe_lib.authors_model import RecipeModel
+from moe_lib.authors_train import evaluate_recipe, train_recipe
 from moe_lib.cells import Cell, cell_data
 from moe_lib.config import setting
 from moe_lib.experiments import EXPERIMENTS
 from moe_lib.results import load_committed
+from moe_lib.runs import data_of_runs
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -78,6 +82,54 @@ def test_the_paper_cell_of_the_table_is_the_committed_table():
     ],
 )
 def test_a_cell_that_cannot_be_is_refused(change, message):
+    fields = {"name": "x", "setting": "1", "recipe": PAPER, "activation": "cubic"}
+    with pytest.raises(ValueError, match=message):
+        Cell(**{**fields, **change})
+
+
+def test_a_cell_says_what_training_and_evaluation_say(monkeypatch):
+    """Each quantity by itself: noisy and clean, training set and test set."""
+    small = DataConfig(num_train=300, num_test=200)
+    monkeypatch.setattr(cells, "setting", lambda _: small)
+    recipe = replace(AUTHORS, steps=4, early_stop="none")
+    cell = Cell(
+        name="x", setting="1", recipe=recipe, activation="cubic", seeds=3, curves=True
+    )
+    cells.cell_data.cache_clear()
+    got = cell.run(range(1, 3), "cpu")
+    cells.cell_data.cache_clear()
+    train_data, test_data = data_of_runs(small, [1, 2], "cpu")
+    model = RecipeModel(recipe, ModelConfig(), dim=50, seeds=[1, 2])
+    history = train_recipe(model, train_data)
+    noisy = evaluate_recipe(model, test_data, noisy=True)
+    clean = evaluate_recipe(model, test_data)
+    expected = {
+        "test_accuracy": 100 * noisy.accuracy,
+        "clean_accuracy": 100 * clean.accuracy,
+        "train_accuracy": 100 * evaluate_recipe(model, train_data).accuracy,
+        "dispatch_entropy": history.dispatch_entropy[-1],
+        "clean_entropy": clean.dispatch_entropy,
+        "steps": history.steps,
+        "live_experts": clean.live_experts,
+    }
+    assert got["seed"] == [1, 2]
+    for quantity, value in expected.items():
+        assert got[quantity] == pytest.approx(value.tolist(), abs=1e-4), quantity
+    assert len({tuple(got[q]) for q in expected}) == len(expected)  # none is another
+    assert got["entropy_curve"][0] == pytest.approx(
+        history.dispatch_entropy[0].tolist(), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"activation": "sigmoid"}, "activation must be one of"),
+        ({"num_filters": 0}, "num_filters must be at least 1, got 0"),
+        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+    ],
+)
+def test_a_cell_that_cannot_run_is_refused(change, message):
     fields = {"name": "x", "setting": "1", "recipe": PAPER, "activation": "cubic"}
     with pytest.raises(ValueError, match=message):
         Cell(**{**fields, **change})

@@ -35,6 +35,40 @@ def test_branches_start_from_the_same_weights(quick):
         assert v["traces"] == []
 
 
+@pytest.mark.parametrize("branch", BRANCHES, ids=lambda branch: branch.name)
+def test_a_branch_trains_at_its_rates(branch, quick, monkeypatch):
+    seen = []
+    real = late.train
+    monkeypatch.setattr(
+        late, "train", lambda *args, **k: seen.append(args[2]) or real(*args, **k)
+    )
+    replace(branch, steps=2).run(range(1), "cpu")
+    assert seen[0] == late.TrainConfig(steps=3)  # the start, at the usual rates
+    assert (seen[1].expert_lr, seen[1].router_lr) == (
+        branch.expert_lr,
+        branch.router_lr,
+    )
+    assert seen[1].steps == 2
+
+
+def test_branches_are_the_rates_of_their_names():
+    rates = {branch.name: (branch.expert_lr, branch.router_lr) for branch in BRANCHES}
+    assert rates == {
+        "both go on": (0.01, 1.0),
+        "router frozen": (0.01, 0.0),
+        "experts frozen": (0.0, 1.0),
+        "router ten times slower": (0.01, 0.1),
+        "experts ten times slower": (0.001, 1.0),
+    }
+
+
+@pytest.mark.parametrize("change", [{"expert_lr": -1.0}, {"steps": 0}, {"seeds": 0}])
+def test_a_branch_that_cannot_run_is_refused(change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        replace(BRANCHES[0], **change)
+
+
 def test_a_fall_is_the_first_step_below_99_percent():
     assert _first_below([1.0, 0.99, 0.98, 1.0, 0.5]) == 2
     assert _first_below([1.0, 0.99]) is None

@@ -17,20 +17,32 @@ LIGHT = [
     for cell in cells
     if isinstance(cell, Cell) and cell.num_filters <= 128 and cell.recipe.steps <= 1002
 ]
+NEAR = {"accuracy": 0.25, "entropy": 0.025}  # points and nats
 
 
 def test_one_seed_of_a_random_cell():
-    """The committed numbers come out again on this machine."""
+    """The committed numbers come out again on this machine.
+
+    Rounding differs from the GPU's. It moves a number by some hundredths at most, but
+    where some seeds of a cell collapse, another one may do so here.
+    """
     name, cell = random.SystemRandom().choice(LIGHT)
     seed = random.SystemRandom().randrange(cell.seeds)
     values = cell.run(range(seed, seed + 1), "cpu")
     committed = load_committed(name).data["cells"][cell.name]["values"]
-    for quantity, least in (("clean_accuracy", 0.5), ("clean_entropy", 0.05)):
-        if quantity in values:
-            there = committed[quantity]
-            allowed = max(least, float(np.std(there)))
-            found = values[quantity][0]
-            assert abs(found - there[seed]) <= allowed, (name, cell.name, seed, found)
+    collapses = np.std(committed["clean_accuracy"]) > 2
+    for quantity in values:
+        kind = quantity.rpartition("_")[2]
+        if kind not in NEAR:
+            continue
+        there = committed[quantity]
+        spread, allowed = float(np.std(there)), NEAR[kind]
+        if cell.single:  # the late stop ends a run at one of the jumps of Adam
+            allowed = max(allowed, 3 * spread)
+        elif collapses:
+            allowed = spread
+        found = values[quantity][0]
+        assert abs(found - there[seed]) <= allowed, (name, cell.name, seed, found)
 
 
 @pytest.fixture
@@ -67,6 +79,25 @@ def test_finished_cells_survive_and_are_not_trained_again(small, tmp_path, monke
     assert done.manifest["seeds"] == [0, 1]
     list(reproduce(["small"], tmp_path, seeds=1))  # other seeds: trained anew
     assert calls[3:] == ["linear", "cubic"]
+
+
+@pytest.mark.parametrize("key", ["commit", "device", "versions"])
+def test_what_other_code_or_another_machine_made_is_trained_again(
+    key, small, tmp_path, monkeypatch
+):
+    list(reproduce(["small"], tmp_path, seeds=1))
+    calls = []
+    monkeypatch.setattr(
+        Cell, "run", lambda cell, seeds, _: calls.append(cell) or {"seed": [*seeds]}
+    )
+    list(reproduce(["small"], tmp_path, seeds=1))
+    assert calls == []
+    real = module.make_manifest
+    monkeypatch.setattr(module, "make_manifest", lambda *a: real(*a) | {key: "other"})
+    list(reproduce(["small"], tmp_path, seeds=1))
+    assert calls == [*small]
+    cells = load_result(tmp_path / "small.json").data["cells"]
+    assert {cell["made"][key] for cell in cells.values()} == {"other"}
 
 
 BAD = {
@@ -111,6 +142,16 @@ def test_distances_are_in_standard_deviations_of_the_committed():
     assert distances == pytest.approx([2.0, 0.5])
     with pytest.raises(ValueError, match="part must be one of a, b, got 'c'"):
         compare(a_result(c={"seed": [0]}), there)
+    with pytest.raises(ValueError, match="result must hold means to compare"):
+        compare(a_result(), there)
+
+
+def test_seeds_are_compared_with_themselves():
+    there = a_result(a={"seed": [0, 1, 2], "test_accuracy": [90.0, 95.0, 99.0]})
+    here = a_result(a={"seed": [2], "test_accuracy": [99.0]})
+    assert compare(here, there)[0][2] == 0
+    with pytest.raises(ValueError, match="3 is not in list"):
+        compare(a_result(a={"seed": [3], "test_accuracy": [99.0]}), there)
 
 
 @pytest.mark.parametrize("name", ["table_setting2", "strength_setting1"])
@@ -151,6 +192,13 @@ def test_a_report_bites(tmp_path):
     assert not all_came
     assert "1 farther than 1 sd" in lines[0]
     assert "setting 1, linear, balanced, test_accuracy" in lines[0]
+
+
+def test_what_is_not_a_number_did_not_come_out(tmp_path):
+    bent("authors_balancing", tmp_path, float("nan"))
+    lines, all_came = report(tmp_path)
+    assert not all_came
+    assert "1 farther than 1 sd" in lines[0]
 
 
 def test_a_report_of_nothing_is_refused(tmp_path):

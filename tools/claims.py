@@ -28,11 +28,12 @@ LEDGER, PAGE = BOOK / "claims.yml", BOOK / "claims.md"
 STATUSES = ("reproduced", "better", "differs", "not attempted")
 KEYS = ("id", "source", "statement", "published", "ours", "interval", "seeds")
 KEYS += ("status", "cell", "test", "from", "note")  # the order in a row
-# Of a quantity: digits, unit, and a difference that is never called one.
+# Of a quantity: digits, unit, a difference that is never called one, and one that
+# always is, however much our runs scatter.
 UNITS = {
-    "accuracy": (2, "%", 0.5),
-    "entropy": (3, "nats", 0.01),
-    "experts": (1, "experts", 1.0),
+    "accuracy": (2, "%", 0.5, 3.0),
+    "entropy": (3, "nats", 0.01, 0.2),
+    "experts": (1, "experts", 1.0, 2.0),
 }
 GROUP = re.compile(", (?:Setting|Section|Theorem|Lemma) ")  # before it: a section
 TIGHT = re.compile(r" (?=±|%|nats)|(?<=±) ")  # where a line must not break
@@ -69,8 +70,8 @@ def measured(row: Row) -> np.ndarray:
     return np.array(values if step is None else values[step // CURVE_EVERY])
 
 
-def unit_of(quantity: str) -> tuple[int, str, float]:
-    """Return digits, unit and least tolerance of a quantity."""
+def unit_of(quantity: str) -> tuple[int, str, float, float]:
+    """Return digits, unit, least and largest tolerance of a quantity."""
     return next(unit for name, unit in UNITS.items() if name in quantity)
 
 
@@ -92,7 +93,8 @@ def decide(row: Row, values: np.ndarray) -> str:
     quantity = row["from"]["quantity"]
     (low, high, sd), mean = published(row["published"]), values.mean()
     beyond = max(mean - high, 0) or min(mean - low, 0)
-    near = better = max(2 * values.std(), unit_of(quantity)[2])
+    _, _, least, most = unit_of(quantity)
+    near = better = min(max(2 * values.std(), least), most)
     if sd is not None:
         near = 2 * np.sqrt((sd**2 + values.var()) / 2)
         better = near * np.sqrt(2 / (len(values) - 1))  # standard errors of ddof 0
@@ -108,7 +110,7 @@ def fill(row: Row) -> Row:
     """Return the row with all that is computed, its keys in order."""
     row = dict(row)
     if "from" in row:
-        values, (digits, unit, _) = measured(row), unit_of(row["from"]["quantity"])
+        values, (digits, unit, *_) = measured(row), unit_of(row["from"]["quantity"])
         mean, n = values.mean(), len(values)
         half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5
         low, high = (f"{end:.{digits}f}" for end in (mean - half, mean + half))
@@ -132,6 +134,11 @@ def page(rows: list[Row], old: str) -> str:
     count = Counter(row["status"] for row in rows)
     counts = ", ".join(f"{count[status]} {status}" for status in STATUSES)
     text = [old.split(MARK)[0] + MARK, f"The ledger has {len(rows)} rows: {counts}.\n"]
+    text += ["What differs:\n"]
+    for row in rows:
+        if row["status"] == "differs":
+            text.append(f"- {row['statement']} {row['published']}; ours {row['ours']}.")
+    text.append("")
     for group, chosen in groupby(rows, lambda row: GROUP.split(row["source"])[0]):
         text += [f"## {group[0].upper()}{group[1:]}\n", *_table(list(chosen))]
     return "\n".join(text)
