@@ -87,3 +87,29 @@ def test_the_same_draw_twice_and_no_global_state(drawn):
 def test_an_unknown_setting_is_refused():
     with pytest.raises(ValueError, match="setting must be one of 1, 2, 3, 4, verify"):
         authors_data(5)
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"), [("1", 12), ("2", 11), ("3", 11), ("4", 11), ("verify", 11)]
+)
+def test_draws_come_in_the_order_of_their_notebooks(drawn, name, seed):
+    """Label, cluster, noise, sign, noise cluster, three strengths; then the order."""
+    config, data = setting(name), drawn[name][0]
+    legacy, shuffler = np.random.RandomState(seed), torch.Generator().manual_seed(seed)
+    for _ in range(8):
+        legacy.randn(50)
+    for i in range(20):
+        assert legacy.choice([-1, 1], 1)[0] == data.y[i]
+        k = legacy.choice([0, 1, 2, 3])
+        assert k == data.cluster[i]
+        noise = legacy.normal(0, config.sigma_p / 50**0.5, size=50)
+        assert legacy.choice([-1, 1], 1)[0] == data.noise_sign[i]
+        assert legacy.choice(sorted({0, 1, 2, 3} - {k})) == data.noise_cluster[i]
+        alpha, beta, gamma = (
+            legacy.uniform(*bounds)
+            for bounds in (config.alpha, config.beta, config.gamma)
+        )
+        length = [alpha, beta, np.linalg.norm(noise), gamma]  # before the shuffle
+        order = torch.randperm(4, generator=shuffler).tolist()
+        expected = [length[j] for j in order]
+        np.testing.assert_allclose(data.x[i].norm(dim=1), expected, rtol=1e-5)
