@@ -68,8 +68,9 @@ class RecipeModel(nn.Module):
 
     Raises
     ------
-    ValueError
-        If two heads cannot have as many filters each.
+    TypeError, ValueError
+        If ``recipe`` is none, two heads cannot have as many filters each, or a single
+        expert is asked for what a router does.
     """
 
     def __init__(
@@ -82,8 +83,15 @@ class RecipeModel(nn.Module):
         single: bool = False,
     ) -> None:
         super().__init__()
+        if not isinstance(recipe, Recipe):
+            raise TypeError(f"recipe must be a Recipe, got {type(recipe).__name__}")
         check_seeds(seeds)
         check_int("dim", dim, at_least=1)
+        if single and (recipe.gate, recipe.load_balancing) != ("softmax", 0):
+            raise ValueError(
+                "gate must be softmax and load_balancing 0 for a single expert (it "
+                f"has no router), got {recipe.gate!r} and {recipe.load_balancing}"
+            )
         if config.num_filters % recipe.heads:
             raise ValueError(
                 f"num_filters must be even for two heads, got {config.num_filters}"

@@ -235,7 +235,14 @@ def evaluate_recipe(
     noisy : bool
         Under routing noise: where the recipe's noise is ``fixed``, that of training,
         row by row, as in the authors' code; otherwise a draw of its own.
+
+    Raises
+    ------
+    ValueError
+        If noise is asked for where the recipe has none.
     """
+    if noisy and model.recipe.noise == "none":
+        raise ValueError("noisy must be False where the recipe's noise is none")
     stream = "router_noise" if model.recipe.noise == "fixed" else "evaluation_noise"
     noise = _noise(model, data, 0, stream=stream) if noisy else None
     x, patch_sum = model.inputs(data)

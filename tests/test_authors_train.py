@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jaxtyping
 import pytest
 import torch
 
@@ -303,6 +304,28 @@ def test_data_and_noise_that_do_not_fit_are_refused():
     inputs = model.inputs(draw(data_config(), 9))
     with pytest.raises(ValueError, match="router_noise must have shape"):
         model(*inputs, torch.zeros(2, 9, 1))
+
+
+def test_a_single_expert_has_no_gate_and_no_balance():
+    gate = replace(PAPER, gate="noisy_softmax")
+    for recipe in (gate, replace(PAPER, load_balancing=1e-4)):
+        with pytest.raises(
+            ValueError, match="gate must be softmax and load_balancing 0"
+        ):
+            RecipeModel(recipe, SMALL, dim=6, seeds=[0], single=True)
+
+
+def test_what_is_no_recipe_is_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(TypeError, match="recipe must be a Recipe, got ModelConfig"):
+        RecipeModel(SMALL, PAPER, dim=6, seeds=[0])
+
+
+def test_noise_that_a_recipe_does_not_have_is_not_evaluated():
+    model = network(replace(PAPER, noise="none"))
+    data = draw(data_config(), 9).to(torch.double)
+    with pytest.raises(ValueError, match="noisy must be False where the recipe's"):
+        evaluate_recipe(model, data, noisy=True)
 
 
 def test_an_odd_number_of_filters_does_not_split():
