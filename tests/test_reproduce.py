@@ -15,7 +15,7 @@ LIGHT = [
     (name, cell)
     for name, cells in EXPERIMENTS.items()
     for cell in cells
-    if isinstance(cell, Cell) and cell.num_filters <= 128 and cell.recipe.steps <= 1002
+    if isinstance(cell, Cell) and not cell.single and cell.recipe.steps <= 1002
 ]
 NEAR = {"accuracy": 0.25, "entropy": 0.025}  # points and nats
 
@@ -24,7 +24,8 @@ def test_one_seed_of_a_random_cell():
     """The committed numbers come out again on this machine.
 
     Rounding differs from the GPU's. It moves a number by some hundredths at most, but
-    where some seeds of a cell collapse, another one may do so here.
+    where some seeds of a cell collapse, another one may do so here. Single experts by
+    Adam are not tried: they stop at a jump of the loss, and which one, rounding decides.
     """
     name, cell = random.SystemRandom().choice(LIGHT)
     seed = random.SystemRandom().randrange(cell.seeds)
@@ -36,11 +37,7 @@ def test_one_seed_of_a_random_cell():
         if kind not in NEAR:
             continue
         there = committed[quantity]
-        spread, allowed = float(np.std(there)), NEAR[kind]
-        if cell.single:  # the late stop ends a run at one of the jumps of Adam
-            allowed = max(allowed, 3 * spread)
-        elif collapses:
-            allowed = spread
+        allowed = float(np.std(there)) if collapses else NEAR[kind]
         found = values[quantity][0]
         assert abs(found - there[seed]) <= allowed, (name, cell.name, seed, found)
 
