@@ -25,7 +25,7 @@ def test_one_seed_of_a_random_cell():
 
     Rounding differs from the GPU's. It moves a number by some hundredths at most, but
     where some seeds of a cell collapse, another one may do so here. Single experts by
-    Adam are not tried: they stop at a jump of the loss, and which one, rounding decides.
+    Adam are not tried: they stop at a jump of the loss, and rounding decides at which.
     """
     name, cell = random.SystemRandom().choice(LIGHT)
     seed = random.SystemRandom().randrange(cell.seeds)
