@@ -21,6 +21,7 @@ from moe_lib.authors_model import (
 )
 from moe_lib.data import PatchDataset
 from moe_lib.router import sample_router_noise
+from moe_lib.train import cluster_counts
 
 STOP_LOSS, STOP_RISE, LATE = 0.314, 0.02, 500  # of the early stop
 
@@ -143,15 +144,8 @@ def _noise(
 def _entropy(
     model: RecipeModel, data: PatchDataset, out: RecipeOutput
 ) -> Tensor | None:
-    if out.expert_index is None or data.cluster is None or data.num_clusters is None:
-        return None
-    counts = metrics.dispatch_counts(
-        data.cluster,
-        out.expert_index,
-        num_groups=data.num_clusters,
-        num_experts=model.config.num_experts,
-    )
-    return metrics.dispatch_entropy(counts)
+    counts = cluster_counts(data, out.expert_index, model.config.num_experts)
+    return None if counts is None else metrics.dispatch_entropy(counts)
 
 
 def _stops(recipe: Recipe, step: int, loss: Tensor, best: Tensor) -> Tensor:
@@ -166,7 +160,7 @@ def _stops(recipe: Recipe, step: int, loss: Tensor, best: Tensor) -> Tensor:
 def _move(model: RecipeModel, adam: torch.optim.Adam | None, active: Tensor) -> None:
     """Take one step, in the runs that are still active."""
     recipe, weight, bias = model.recipe, model.weight, model.bias
-    before = [p.clone() for p in model.parameters()]
+    before = None if active.all() else [p.clone() for p in model.parameters()]
     if adam is not None:
         adam.step()
     else:
@@ -187,9 +181,9 @@ def _move(model: RecipeModel, adam: torch.optim.Adam | None, active: Tensor) -> 
         if bias is not None:
             _descend(bias, by_bias[..., None], recipe.expert_lr)
     if model.router_weight is not None:
-        ones = torch.ones_like(model.router_weight[:, :1, :1])
-        _descend(model.router_weight, ones, recipe.router_lr)
-    if active.all():
+        assert model.router_weight.grad is not None
+        model.router_weight.sub_(model.router_weight.grad, alpha=recipe.router_lr)
+    if before is None:
         return
     for parameter, old in zip(model.parameters(), before, strict=True):
         runs = active.view(-1, *[1] * (parameter.dim() - 1))

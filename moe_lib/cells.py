@@ -1,8 +1,7 @@
 """One configuration of the audit, trained with several seeds."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from moe_lib.authors import Recipe
 from moe_lib.authors_data import authors_data
@@ -58,10 +57,6 @@ class Cell:
         ModelConfig(num_filters=self.num_filters, activation=self.activation)
         check_int("seeds", self.seeds, at_least=1)
 
-    def config(self) -> dict[str, Any]:
-        """Say what is chosen, as plain values."""
-        return asdict(self)
-
     def run(self, seeds: range, device: str) -> dict[str, list]:
         """Train with some of the seeds; return one list of values for each quantity.
 
@@ -83,7 +78,9 @@ class Cell:
         ).to(device)
         history = train_recipe(model, train_data)
         clean = evaluate_recipe(model, test_data)
-        noisy = evaluate_recipe(model, test_data, noisy=self.recipe.test_noise)
+        noisy = clean
+        if self.recipe.test_noise:
+            noisy = evaluate_recipe(model, test_data, noisy=True)
         on_train = evaluate_recipe(model, train_data)
         values: dict[str, list] = {
             "seed": [*seeds],

@@ -14,28 +14,30 @@ from moe_lib.config import ACTIVATION_NAMES
 from moe_lib.late import BRANCHES, Branch
 
 MIXTURES = ("linear", "cubic")
+STEPS = AUTHORS.steps
 
 
 def _table() -> list[Cell]:
     """Return the mixtures of the main table: both recipes, on the authors' data."""
-    cells = []
-    for s in "1234":
-        for data in DATA:
-            for name, recipe in (("authors", AUTHORS), ("paper", PAPER)):
-                for activation in MIXTURES:
-                    steps = 1000 if (name, activation) == ("paper", "linear") else None
-                    chosen = recipe if steps is None else replace(recipe, steps=steps)
-                    cells.append(
-                        Cell(
-                            name=f"setting {s}, {activation}, {name}, {data} data",
-                            setting=s,
-                            recipe=chosen,
-                            activation=activation,
-                            data=data,
-                            seeds=10,
-                        )
-                    )
-    return cells
+    recipes = {
+        ("authors", "linear"): AUTHORS,
+        ("authors", "cubic"): AUTHORS,
+        ("paper", "linear"): replace(PAPER, steps=1000),
+        ("paper", "cubic"): PAPER,
+    }
+    return [
+        Cell(
+            name=f"setting {s}, {activation}, {name}, {data} data",
+            setting=s,
+            recipe=recipe,
+            activation=activation,
+            data=data,
+            seeds=10,
+        )
+        for s in "1234"
+        for data in DATA
+        for (name, activation), recipe in recipes.items()
+    ]
 
 
 def _filters() -> list[Cell]:
@@ -109,13 +111,12 @@ def _entropy() -> list[Cell]:
         for s in "12"
         for name, recipe in (
             ("authors", AUTHORS_ENTROPY),
-            ("paper", replace(PAPER, steps=501)),
+            ("paper", replace(PAPER, steps=STEPS)),
         )
         for activation in MIXTURES
     ]
 
 
-STEPS = AUTHORS.steps
 FROM_PAPER: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "nothing": {},

@@ -144,11 +144,10 @@ def _blocks(
 ) -> Iterator[tuple[int, int, Tensor | slice]]:
     """Yield (run, expert, rows): all examples, a block of one expert at a time."""
     num_runs, n = expert_index.shape
-    size = BLOCK_EXAMPLES
     if num_experts == 1:
         for run in range(num_runs):
-            for start in range(0, n, size):
-                yield run, 0, slice(start, start + size)
+            for start in range(0, n, BLOCK_EXAMPLES):
+                yield run, 0, slice(start, start + BLOCK_EXAMPLES)
         return
     offset = torch.arange(num_runs, device=expert_index.device)[:, None] * num_experts
     counts = torch.bincount(
@@ -159,7 +158,7 @@ def _blocks(
     for run in range(num_runs):
         for expert, rows in enumerate(order[run].split(per_run[run])):
             if len(rows):
-                for block in rows.split(size):
+                for block in rows.split(BLOCK_EXAMPLES):
                     yield run, expert, block
 
 

@@ -7,6 +7,7 @@ third moves the experts. Axes: T steps, S runs, n examples, P patches, d dimensi
 M experts, J filters, K clusters.
 """
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,7 +20,7 @@ from moe_lib.config import TrainConfig
 from moe_lib.data import PatchDataset
 from moe_lib.model import MoE, SingleExpert
 from moe_lib.rng import philox_key
-from moe_lib.train import Callback, History
+from moe_lib.train import Callback, History, train
 
 PRECISIONS = ("float32", "half")
 MAX_FILTERS = 128
@@ -32,6 +33,11 @@ MIN_CHUNK = 256  # examples
 def fits(model: MoE | SingleExpert, data: PatchDataset) -> bool:
     """Say whether :func:`train_fused` can train this model on these data."""
     return _objection(model, data) is None
+
+
+def fastest(model: MoE | SingleExpert, data: PatchDataset) -> Callable[..., History]:
+    """Return :func:`train_fused` where it can train this, and else ``train``."""
+    return train_fused if fits(model, data) else train
 
 
 def _objection(model: MoE | SingleExpert, data: PatchDataset) -> str | None:

@@ -1,8 +1,7 @@
 """Algorithm 1 without an end: how often, when and why a solved mixture falls apart."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +9,10 @@ import torch
 from moe_lib.checks import check_int
 from moe_lib.config import ModelConfig, TrainConfig, setting
 from moe_lib.data import PatchDataset
-from moe_lib.fused import fits, train_fused
+from moe_lib.fused import fastest
 from moe_lib.model import ModelOutput, MoE, SingleExpert
 from moe_lib.runs import data_of_runs, rounded
-from moe_lib.train import History, evaluate, train
+from moe_lib.train import History, evaluate
 
 START = 300  # steps after which practically every run has solved Setting 1
 CHECK_EVERY = 25  # steps between two looks at the test set
@@ -55,10 +54,6 @@ class Branch:
             steps=self.steps, expert_lr=self.expert_lr, router_lr=self.router_lr
         )
 
-    def config(self) -> dict[str, Any]:
-        """Say what is chosen, as plain values."""
-        return asdict(self)
-
     def run(self, seeds: range, device: str) -> dict[str, list]:
         """Train; return one list of values for each quantity.
 
@@ -87,7 +82,7 @@ class Branch:
             if step % CHECK_EVERY == 0 or step == self.steps:
                 accuracies.append(100 * evaluate(model, test_data).accuracy)
 
-        fit = train_fused if fits(model, train_data) else train
+        fit = fastest(model, train_data)
         history = fit(model, train_data, self.training(), callback=watch)
         test = torch.stack(accuracies)
         fell = [_first_below(run) for run in history.accuracy.T.tolist()]
@@ -133,8 +128,7 @@ def _start(
     data = setting(1)
     train_data, test_data = data_of_runs(data, seeds, device)
     model = MoE(ModelConfig(), dim=data.dim, seeds=seeds).to(device)
-    fit = train_fused if fits(model, train_data) else train
-    fit(model, train_data, TrainConfig(steps=START))
+    fastest(model, train_data)(model, train_data, TrainConfig(steps=START))
     return model.state_dict(), train_data, test_data
 
 

@@ -1,6 +1,7 @@
 """Train the experiments again, and say whether the committed results came out."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +66,15 @@ def _train(name: str, path: Path, seeds: int | None, device: str) -> None:
     done = load_result(path).data["cells"] if path.exists() else {}
     most = max(cell.seeds for cell in cells) if seeds is None else seeds
     manifest = make_manifest({"experiment": name}, list(range(most)), device)
+    made = {key: manifest[key] for key in ("device", "versions", "commit")}
     result = Result(manifest, {"cells": {}})
     for cell in tqdm(cells, desc=name, unit="cell", disable=None):
         numbers = range(cell.seeds if seeds is None else min(seeds, cell.seeds))
-        made = {key: manifest[key] for key in ("device", "versions", "commit")}
-        entry = {"made": made, "config": cell.config(), "values": {"seed": [*numbers]}}
-        if not _is_same(done.get(cell.name), entry):
-            entry["values"] = cell.run(numbers, device)
-        else:
+        entry = {"made": made, "config": asdict(cell), "values": {"seed": [*numbers]}}
+        if _is_same(done.get(cell.name), entry):
             entry = done[cell.name]
+        else:
+            entry["values"] = cell.run(numbers, device)
         result.data["cells"][cell.name] = entry
         save_result(result, path)
 
@@ -94,21 +95,13 @@ def series(result: Result) -> dict[str, dict[str, list]]:
     data, parts = result.data, {}
     if "cells" in data:
         return {name: entry["values"] for name, entry in data["cells"].items()}
-    if "models" in data:
-        groups = {
-            f"{m['model']}, gamma {m['config']['data']['gamma']}": m["rows"]
-            for m in data["models"]
-        }
-    else:
-        keys = {(row["activation"], row["width"]) for row in data["rows"]}
-        groups = {
-            f"{a}, {w} filters": [
-                row
-                for row in data["rows"]
-                if (row["activation"], row["width"]) == (a, w)
-            ]
-            for a, w in sorted(keys)
-        }
+    groups: dict[str, list[dict]] = {}
+    for model in data.get("models", []):
+        name = f"{model['model']}, gamma {model['config']['data']['gamma']}"
+        groups[name] = model["rows"]
+    for row in data.get("rows", []):
+        name = f"{row['activation']}, {row['width']} filters"
+        groups.setdefault(name, []).append(row)
     for name, rows in groups.items():
         quantities = [key for key in ("seed", *COMPARED) if key in rows[0]]
         parts[name] = {key: [row[key] for row in rows] for key in quantities}

@@ -19,9 +19,9 @@ from moe_lib.diagnostics import (
     majority_cluster,
     specialists,
 )
-from moe_lib.fused import fits, train_fused
+from moe_lib.fused import fastest
 from moe_lib.model import ModelOutput, MoE, SingleExpert
-from moe_lib.train import Evaluation, evaluate, train
+from moe_lib.train import Evaluation, evaluate
 
 CURVE_EVERY = 10  # steps between two points of a stored curve
 
@@ -194,7 +194,7 @@ def train_model(
         foretold = specialists(initial.expert_feature).tolist()
 
     curves = _Curves(test_data, train_config.steps)
-    fit = train_fused if fits(model, train_data) else train
+    fit = fastest(model, train_data)
     history = fit(model, train_data, train_config, callback=curves)
     rows = rows_of(
         seeds, evaluate(model, test_data), evaluate(model, train_data).accuracy

@@ -22,14 +22,14 @@ import torch
 from tqdm import tqdm
 
 from moe_lib.checks import check_device, check_int, check_seeds
-from moe_lib.fused import fits, train_fused
+from moe_lib.fused import fastest
 from moe_lib.grid import FIELDS, Configuration
 from moe_lib.model import MoE, SingleExpert
 from moe_lib.parallel import locally, on_cluster
 from moe_lib.results import Result, load_result, make_manifest, save_result
 from moe_lib.rng import generator
 from moe_lib.runs import data_of_runs, rows_of
-from moe_lib.train import evaluate, train
+from moe_lib.train import evaluate
 
 MEASURED = ("test_accuracy", "train_accuracy", "test_loss", "dispatch_entropy")
 COLUMNS = (*FIELDS, "seed", *MEASURED)
@@ -69,8 +69,7 @@ class Batch:
             data, test_data = data_of_runs(c.data, self.seeds, self.device)
             model = model_class(c.layer, dim=c.data.dim, seeds=self.seeds)
             model.to(self.device)
-            fit = train_fused if fits(model, data) else train
-            fit(model, data, c.training)
+            fastest(model, data)(model, data, c.training)
             accuracy = evaluate(model, data).accuracy
             rows = rows_of(self.seeds, evaluate(model, test_data), accuracy)
         return [{name: row.get(name) for name in ("seed", *MEASURED)} for row in rows]

@@ -69,17 +69,25 @@ class Evaluation:
         return metrics.dispatch_entropy(self.dispatch_counts)
 
 
-def _counts(
-    model: MoE | SingleExpert, data: PatchDataset, out: ModelOutput
-) -> Tensor | None:
-    if out.routing is None or data.cluster is None or data.num_clusters is None:
+def cluster_counts(
+    data: PatchDataset, expert_index: Int[Tensor, "S n"] | None, num_experts: int
+) -> Int[Tensor, "S K M"] | None:
+    """Count the examples of each cluster at each expert; None if either is unknown."""
+    if expert_index is None or data.cluster is None or data.num_clusters is None:
         return None
     return metrics.dispatch_counts(
         data.cluster,
-        out.routing.expert_index,
+        expert_index,
         num_groups=data.num_clusters,
-        num_experts=model.config.num_experts,
+        num_experts=num_experts,
     )
+
+
+def _counts(
+    model: MoE | SingleExpert, data: PatchDataset, out: ModelOutput
+) -> Tensor | None:
+    index = None if out.routing is None else out.routing.expert_index
+    return cluster_counts(data, index, model.config.num_experts)
 
 
 def algorithm_1(

@@ -22,7 +22,7 @@ def test_committed_results_are_of_the_cells_that_stand_here(name):
     assert [*committed] == [cell.name for cell in cells]
     for cell in cells:
         entry = committed[cell.name]
-        assert entry["config"] == cell.config()
+        assert entry["config"] == asdict(cell)
         assert entry["values"]["seed"] == list(range(cell.seeds))
         for quantity, values in entry["values"].items():
             if quantity not in ("entropy_curve", "traces"):

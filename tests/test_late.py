@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from moe_lib import late
+from moe_lib import fused, late
 from moe_lib.late import BRANCHES, _first_below, _trace
 from moe_lib.results import load_committed
 from moe_lib.train import History
@@ -38,9 +38,9 @@ def test_branches_start_from_the_same_weights(quick):
 @pytest.mark.parametrize("branch", BRANCHES, ids=lambda branch: branch.name)
 def test_a_branch_trains_at_its_rates(branch, quick, monkeypatch):
     seen = []
-    real = late.train
+    real = fused.train
     monkeypatch.setattr(
-        late, "train", lambda *args, **k: seen.append(args[2]) or real(*args, **k)
+        fused, "train", lambda *args, **k: seen.append(args[2]) or real(*args, **k)
     )
     replace(branch, steps=2).run(range(1), "cpu")
     assert seen[0] == late.TrainConfig(steps=3)  # the start, at the usual rates

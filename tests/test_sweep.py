@@ -19,7 +19,16 @@ import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
 
-from moe_lib import MoE, PatchDataset, SingleExpert, evaluate, make_data, sweep, train
+from moe_lib import (
+    MoE,
+    PatchDataset,
+    SingleExpert,
+    evaluate,
+    fused,
+    make_data,
+    sweep,
+    train,
+)
 from moe_lib.grid import FIELDS, configure, expand_grid
 from moe_lib.parallel import SweepError
 from moe_lib.results import load_result
@@ -133,9 +142,7 @@ def test_the_number_of_processes_changes_no_bit(whole, tmp_path):
 
 def test_a_batch_is_trained_with_one_thread(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        "moe_lib.sweep.train", lambda *_: seen.append(torch.get_num_threads())
-    )
+    monkeypatch.setattr(fused, "train", lambda *_: seen.append(torch.get_num_threads()))
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -415,8 +422,8 @@ def gpu(monkeypatch):
         found.trained.append(config)
         return train(model, data, config)
 
-    monkeypatch.setattr(sweep, "fits", lambda *_: found.fits)
-    monkeypatch.setattr(sweep, "train_fused", train_fused)
+    monkeypatch.setattr(fused, "fits", lambda *_: found.fits)
+    monkeypatch.setattr(fused, "train_fused", train_fused)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A GPU")
     monkeypatch.setattr(torch.nn.Module, "to", lambda model, _: model)
