@@ -4,6 +4,7 @@ Axes: S runs, B examples in a batch, P patches, d dimensions, H hidden units.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from math import cos, pi
 
@@ -101,7 +102,7 @@ class Ascent:
     loss: str = "logistic"
     steps: int = 4000
     num_examples: int = 2**20
-    seeds: int = 20
+    seeds: int = 10
 
     def __post_init__(self) -> None:
         check_choice("loss", self.loss, LOSSES)
@@ -120,13 +121,7 @@ class Ascent:
     def run(self, seeds: range, device: str) -> dict[str, list]:
         """Train; return final ``test_accuracy`` and ``train_accuracy`` (%) by seed."""
         config = self.data()
-        signals = sample_signals(config, generator=generator(0, "signals"))
-        train_data, test_data = (
-            sample_dataset(
-                config, signals, self.num_examples, generator=generator(0, f"{s}_data")
-            ).to(device)
-            for s in ("train", "test")
-        )
+        train_data, test_data = _data(config, self.num_examples, device)
         widths = (self.width,) * self.layers
         net = AdditiveNet(self.activation, widths, dim=config.dim, seeds=seeds)
         net.to(device)
@@ -154,6 +149,20 @@ class Ascent:
             loss(-margin).mean(dim=-1).sum().backward()
             adam.step()
             rate.step()
+
+
+@lru_cache(maxsize=1)  # networks that share data follow one another
+def _data(
+    config: DataConfig, num_examples: int, device: str
+) -> tuple[PatchDataset, PatchDataset]:
+    signals = sample_signals(config, generator=generator(0, "signals"))
+    train_data, test_data = (
+        sample_dataset(
+            config, signals, num_examples, generator=generator(0, f"{split}_data")
+        ).to(device)
+        for split in ("train", "test")
+    )
+    return train_data, test_data
 
 
 @torch.no_grad()

@@ -12,10 +12,12 @@ from torch import Tensor
 from moe_lib.checks import check_choice
 from moe_lib.data import PatchDataset, PatchRole, Signals
 from moe_lib.experts import routed_expert_outputs
-from moe_lib.metrics import accuracy
+from moe_lib.metrics import accuracy, dispatch_counts, mutual_information
 from moe_lib.model import MoE
 from moe_lib.router import route, router_logits
 
+#: What an expert may tell of an example; noise is the cluster and sign of feature noise.
+GROUPS = ("cluster", "label", "cluster and label", "noise", "all four")
 SLICE = 2048  # examples that are worked on at a time
 
 
@@ -73,6 +75,48 @@ def specialists(expert_feature: Float[Tensor, "S M K"]) -> Int[Tensor, "S M"]:
 def majority_cluster(counts: Int[Tensor, "S K M"]) -> Int[Tensor, "S M"]:
     """Return the cluster that sends each expert the most examples, -1 if none does."""
     return torch.where(counts.sum(dim=1) > 0, counts.argmax(dim=1), -1)
+
+
+def information(
+    data: PatchDataset, expert_index: Int[Tensor, "S n"], num_experts: int
+) -> dict[str, Float[Tensor, " S"]]:
+    """Return what the chosen expert tells of an example, in nats.
+
+    Parameters
+    ----------
+    data : PatchDataset
+        Examples of Definition 3.1: clusters, noise clusters and signs are known.
+    expert_index : Tensor
+        The chosen expert, shape [S, n].
+    num_experts : int
+        M.
+
+    Returns
+    -------
+    dict
+        Mutual information of the expert with each of :data:`GROUPS`.
+
+    Raises
+    ------
+    ValueError
+        If the data do not know their noise clusters and signs.
+    """
+    if data.cluster is None or data.noise_cluster is None or data.noise_sign is None:
+        raise ValueError("data must know their clusters and noise, got None")
+    k = data.num_clusters
+    assert k is not None
+    label, sign = (data.y > 0).long(), (data.noise_sign > 0).long()
+    own, noise = 2 * data.cluster + label, 2 * data.noise_cluster + sign
+    groups = (data.cluster, label, own, noise, 2 * k * own + noise)
+    sizes = (k, 2, 2 * k, 2 * k, 4 * k * k)
+    return {
+        name: mutual_information(
+            dispatch_counts(
+                group, expert_index, num_groups=size, num_experts=num_experts
+            )
+        )
+        for name, group, size in zip(GROUPS, groups, sizes, strict=True)
+    }
 
 
 @torch.no_grad()

@@ -8,12 +8,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from moe_lib.additive import Ascent
+from moe_lib.additive import LOSSES, Ascent
 from moe_lib.authors import AUTHORS, AUTHORS_ENTROPY, AUTHORS_SINGLE, PAPER
 from moe_lib.cells import DATA, Cell
 from moe_lib.config import ACTIVATION_NAMES
 from moe_lib.late import BRANCHES, Branch
-from moe_lib.probes import Probe
+from moe_lib.probes import Census, Probe
 
 MIXTURES = ("linear", "cubic")
 STEPS = AUTHORS.steps
@@ -253,7 +253,53 @@ def _coverage() -> list[Probe]:
     ]
 
 
-Cells = tuple[Cell, ...] | tuple[Branch, ...] | tuple[Probe, ...] | tuple[Ascent, ...]
+def _additive() -> list[Ascent]:
+    """Return kinds of networks on Setting 1, then the two best over ranges of gamma."""
+    kinds = (("relu", 1, 512), ("relu", 2, 256), ("gelu", 2, 256))
+    kinds += (("tanh", 2, 256), ("cubic", 1, 512))
+    cells = [
+        Ascent(
+            name=f"{activation}, {layers} x {width}, {loss}, gamma 3",
+            activation=activation,
+            layers=layers,
+            width=width,
+            loss=loss,
+        )
+        for activation, layers, width in kinds
+        for loss in LOSSES
+    ]
+    deep = Ascent(name="", layers=3, width=256, loss="errors", steps=8000)
+    cells.append(
+        replace(
+            deep, name="relu, 3 x 256, errors, gamma 3, long", steps=16_000, seeds=20
+        )
+    )
+    flat = replace(deep, layers=2, loss="logistic", steps=4000)
+    for strongest in (3.0, 1.0, 1.5, 2.0, 2.5, 4.0, 6.0):
+        for net in (deep, flat):
+            name = f"relu, {net.layers} x 256, {net.loss}, gamma {strongest:g}"
+            if name not in [cell.name for cell in cells]:
+                cells.append(replace(net, name=name, strongest=strongest))
+    return cells
+
+
+def _information() -> list[Census]:
+    """Return both mixtures in all settings, as in the main table."""
+    steps = {"linear": 1000, "cubic": 600}
+    return [
+        Census(name=f"setting {s}, {a}", setting=s, activation=a, steps=steps[a])
+        for s in "1234"
+        for a in MIXTURES
+    ]
+
+
+Cells = (
+    tuple[Cell, ...]
+    | tuple[Census, ...]
+    | tuple[Branch, ...]
+    | tuple[Probe, ...]
+    | tuple[Ascent, ...]
+)
 EXPERIMENTS: Mapping[str, Cells] = MappingProxyType(
     {
         "authors_table": tuple(_table()),
@@ -268,5 +314,7 @@ EXPERIMENTS: Mapping[str, Cells] = MappingProxyType(
         "timing_law": tuple(_timing()),
         "specialists": tuple(_specialists()),
         "coverage": tuple(_coverage()),
+        "information": tuple(_information()),
+        "additive_training": tuple(_additive()),
     }
 )

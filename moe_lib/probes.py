@@ -9,7 +9,12 @@ import torch
 from moe_lib.checks import check_int, check_real
 from moe_lib.config import DataConfig, ModelConfig, TrainConfig, setting
 from moe_lib.data import PatchDataset
-from moe_lib.diagnostics import alignments, majority_cluster, specialists
+from moe_lib.diagnostics import (
+    alignments,
+    information,
+    majority_cluster,
+    specialists,
+)
 from moe_lib.fused import fastest
 from moe_lib.metrics import dispatch_entropy
 from moe_lib.model import ModelOutput, MoE, SingleExpert
@@ -128,6 +133,58 @@ class Probe:
             "foretold": chosen[0].tolist(),
             "committed": chosen[COMMITTED_AT].tolist(),
             "took": torch.where(load >= LIVE, took, -1).tolist(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Census:
+    """Mixtures of the main table, asked what their router's choice tells.
+
+    Attributes
+    ----------
+    name : str
+        Unique within its experiment.
+    setting, activation : str
+    steps : int
+    seeds : int
+        How many runs; each seed has data of its own.
+    """
+
+    name: str
+    setting: str
+    activation: str
+    steps: int
+    seeds: int = 10
+
+    def run(self, seeds: range, device: str) -> dict[str, list]:
+        """Train; return one list of values for each quantity.
+
+        Returns
+        -------
+        dict of list
+            By seed, of the test set without noise: ``test_accuracy`` in percent and
+            ``dispatch_entropy`` in nats; the mutual information, in nats, of the chosen
+            expert with each of ``moe_lib.diagnostics.GROUPS``.
+        """
+        config = setting(self.setting)
+        train_data, test_data = _data(config, seeds, device)
+        sizes = ModelConfig(activation=self.activation)
+        model = MoE(sizes, dim=config.dim, seeds=seeds).to(device)
+        plan = TrainConfig(steps=self.steps)
+        fastest(model, train_data)(model, train_data, plan)
+        test = evaluate(model, test_data)
+        assert test.expert_index is not None
+        assert test.dispatch_entropy is not None
+        return {
+            "seed": [*seeds],
+            "test_accuracy": rounded(100 * test.accuracy),
+            "dispatch_entropy": rounded(test.dispatch_entropy),
+            **{
+                name: rounded(value)
+                for name, value in information(
+                    test_data.to("cpu"), test.expert_index, sizes.num_experts
+                ).items()
+            },
         }
 
 
