@@ -16,7 +16,7 @@ from moe_lib.metrics import accuracy, dispatch_counts, mutual_information
 from moe_lib.model import MoE
 from moe_lib.router import route, router_logits
 
-#: What an expert may tell of an example; noise is the cluster and sign of feature noise.
+#: What an expert may tell; "noise" is the cluster and the sign of the feature noise.
 GROUPS = ("cluster", "label", "cluster and label", "noise", "all four")
 SLICE = 2048  # examples that are worked on at a time
 

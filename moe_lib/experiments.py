@@ -1,4 +1,4 @@
-"""What is trained for the audit and for the theory.
+"""All experiments, and what is trained for the audit.
 
 An experiment is a list of cells, which become the entries of one result file.
 """
@@ -8,11 +8,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from moe_lib.additive import LOSSES, Ascent
+from moe_lib.additive import Ascent
 from moe_lib.authors import AUTHORS, AUTHORS_ENTROPY, AUTHORS_SINGLE, PAPER
 from moe_lib.cells import DATA, Cell
 from moe_lib.config import ACTIVATION_NAMES
 from moe_lib.late import BRANCHES, Branch
+from moe_lib.predictions import PREDICTIONS
 from moe_lib.probes import Census, Probe
 
 MIXTURES = ("linear", "cubic")
@@ -216,83 +217,6 @@ def _factorial() -> list[Cell]:
     ]
 
 
-def _timing() -> list[Probe]:
-    """Return one change at a time of what the law of the router's turn contains."""
-    changes: list[tuple[str, str, tuple[Any, ...]]] = [
-        ("expert_lr", "expert rate", (0.0025, 0.005, 0.01, 0.02, 0.04)),
-        ("router_lr", "router rate", (0.01, 0.1, 1.0, 10.0, 100.0)),
-        ("num_experts", "experts", (4, 8, 16, 32, 64)),
-        ("data_scale", "scale", (0.25, 0.5, 1.0, 2.0, 4.0)),
-    ]
-    cells = [
-        Probe(name=f"{word} {value:g}", steps=900, seeds=10, **{field: value})
-        for field, word, values in changes
-        for value in values
-    ]
-    return cells + [
-        Probe(name=f"clusters {k}", num_clusters=k, num_experts=16, steps=900, seeds=10)
-        for k in (2, 3, 4, 6, 8, 12)
-    ]
-
-
-def _specialists() -> list[Probe]:
-    """Return what could make the initial weights a better forecast."""
-    cells = [Probe(name=f"sigma_0 {s:g}", init_scale=s) for s in (1e-4, 1e-3, 1e-2)]
-    for n in (1000, 4000, 64_000):
-        cells.append(Probe(name=f"examples {n}", num_train=n))
-    return cells + [Probe(name=f"dimensions {d}", dim=d) for d in (10, 25, 100, 200)]
-
-
-def _coverage() -> list[Probe]:
-    """Return ever more experts for four and for eight clusters."""
-    sizes = {4: (4, 6, 8, 12, 16, 24), 8: (8, 16, 32, 48)}
-    return [
-        Probe(name=f"{k} clusters, {m} experts", num_clusters=k, num_experts=m)
-        for k, numbers in sizes.items()
-        for m in numbers
-    ]
-
-
-def _additive() -> list[Ascent]:
-    """Return kinds of networks on Setting 1, then the two best over ranges of gamma."""
-    kinds = (("relu", 1, 512), ("relu", 2, 256), ("gelu", 2, 256))
-    kinds += (("tanh", 2, 256), ("cubic", 1, 512))
-    cells = [
-        Ascent(
-            name=f"{activation}, {layers} x {width}, {loss}, gamma 3",
-            activation=activation,
-            layers=layers,
-            width=width,
-            loss=loss,
-        )
-        for activation, layers, width in kinds
-        for loss in LOSSES
-    ]
-    deep = Ascent(name="", layers=3, width=256, loss="errors", steps=8000)
-    cells.append(
-        replace(
-            deep, name="relu, 3 x 256, errors, gamma 3, long", steps=16_000, seeds=20
-        )
-    )
-    flat = replace(deep, layers=2, loss="logistic", steps=4000)
-    for strongest in (3.0, 1.0, 1.5, 2.0, 2.5, 4.0, 6.0):
-        for net in (deep, flat):
-            name = f"relu, {net.layers} x 256, {net.loss}, gamma {strongest:g}"
-            if name not in [cell.name for cell in cells]:
-                cells.append(replace(net, name=name, strongest=strongest))
-    return cells
-
-
-def _information() -> list[Census]:
-    """Return both mixtures in all settings, as in the main table."""
-    steps = {"linear": 1000, "cubic": 600}
-    return [
-        Census(name=f"setting {s}, {a}", setting=s, activation=a, steps=steps[a])
-        for s in "1234"
-        for a in MIXTURES
-    ]
-
-
 Cells = (
     tuple[Cell, ...]
     | tuple[Census, ...]
@@ -311,10 +235,6 @@ EXPERIMENTS: Mapping[str, Cells] = MappingProxyType(
         "audit_factors_setting2": tuple(_factors("2")),
         "audit_factorial": tuple(_factorial()),
         "late_falls": BRANCHES,
-        "timing_law": tuple(_timing()),
-        "specialists": tuple(_specialists()),
-        "coverage": tuple(_coverage()),
-        "information": tuple(_information()),
-        "additive_training": tuple(_additive()),
+        **PREDICTIONS,
     }
 )

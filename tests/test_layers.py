@@ -20,10 +20,11 @@ LAYERS = {
     **dict.fromkeys(["runs", "plotting", "results", "notebook"], 7),
     **dict.fromkeys(["recipes", "figures", "grid", "parallel"], 8),
     **dict.fromkeys(["late", "cells", "probes", "additive"], 8),
-    **dict.fromkeys(["animation", "sweep", "experiments"], 9),
-    "reproduce": 10,
-    "cli": 11,
-    **dict.fromkeys(["__main__", "__init__"], 12),
+    **dict.fromkeys(["animation", "sweep", "predictions"], 9),
+    "experiments": 10,
+    "reproduce": 11,
+    "cli": 12,
+    **dict.fromkeys(["__main__", "__init__"], 13),
 }
 
 
