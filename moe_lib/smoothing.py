@@ -56,8 +56,8 @@ def stability_ratio(
 ) -> Float[np.ndarray, "*S"]:
     """Return by how much probabilities moved, relative to the logits.
 
-    It is max_m |p_m - p'_m| / max_m |h_m - h'_m|. It never exceeds 2, for any number of
-    experts.
+    The largest change of a p_m divided by the largest change of a logit. It never
+    exceeds 2, for any number of experts.
 
     Parameters
     ----------

@@ -4,18 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sklearn.metrics import mutual_info_score
 
 from moe_lib import ModelConfig, MoE, PatchDataset, stack_runs
 from moe_lib.data import PatchRole
 from moe_lib.diagnostics import (
+    GROUPS,
     accuracy_when_hidden,
     alignments,
     expert_accuracy,
+    information,
     majority_cluster,
     specialists,
 )
 from tests import reference
-from tests.toys import data_config, draw, moe, normal
+from tests.toys import data_config, draw, integers, moe, normal
 
 CONFIG = data_config(num_clusters=3, dim=7)
 
@@ -61,6 +64,73 @@ def test_specialists_go_by_the_signed_maximum():
 def test_majority_cluster_names_the_largest_share_and_idle_experts():
     counts = torch.tensor([[[5, 0, 0, 1], [2, 0, 7, 3]]])
     assert majority_cluster(counts).tolist() == [[0, -1, 1, 1]]
+
+
+def groups_by_name(data):
+    """What each example is, as tuples."""
+    rows = zip(
+        *(
+            t.int().tolist()
+            for t in (data.cluster, data.y, data.noise_cluster, data.noise_sign)
+        ),
+        strict=True,
+    )
+    parts = {
+        "cluster": slice(0, 1),
+        "label": slice(1, 2),
+        "cluster and label": slice(0, 2),
+        "noise": slice(2, 4),
+        "all four": slice(0, 4),
+    }
+    rows = [*rows]
+    return {name: [str(row[part]) for row in rows] for name, part in parts.items()}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_information_equals_that_of_sklearn(shared):
+    parts = [draw(CONFIG, 90, seed) for seed in range(2)]
+    data = parts[0] if shared else stack_runs(parts)
+    # a choice that is made of all four and of chance
+    index = integers(3, 2, 90)
+    for run in range(2):
+        of_run = parts[0] if shared else parts[run]
+        index[run] += of_run.cluster + (of_run.y > 0) * 2
+        index[run] += of_run.noise_cluster * (of_run.noise_sign > 0)
+    told = information(data, index, 9)
+    assert tuple(told) == GROUPS
+    for run in range(2):
+        groups = groups_by_name(parts[0] if shared else parts[run])
+        for name in GROUPS:
+            slow = mutual_info_score(groups[name], index[run].tolist())
+            assert told[name][run].item() == pytest.approx(slow, abs=1e-12)
+    assert all(value.shape == (2,) for value in told.values())
+
+
+def test_information_of_pure_choices():
+    data = draw(CONFIG, 90)
+    same = information(data, torch.zeros(1, 90, dtype=torch.long), 1)
+    assert [value.item() for value in same.values()] == pytest.approx([0] * 5)
+    label = (data.y > 0).long()
+    told = information(data, label[None], 2)
+    share = label.double().mean()
+    entropy = -(share * share.log() + (1 - share) * (1 - share).log()).item()
+    for name in ("label", "cluster and label", "all four"):
+        assert told[name].item() == pytest.approx(entropy)
+    assert max(told["cluster"].item(), told["noise"].item()) < 0.1
+
+
+@pytest.mark.parametrize("unknown", ["cluster", "noise_cluster", "noise_sign"])
+def test_information_needs_clusters_and_noise(unknown):
+    data = replace(draw(CONFIG, 5), **{unknown: None})
+    message = r"^data must know their clusters and noise, got None$"
+    with pytest.raises(ValueError, match=message):
+        information(data, torch.zeros(1, 5, dtype=torch.long), 2)
+
+
+def test_information_refuses_an_expert_that_is_none():
+    index = torch.full((1, 5), 2)
+    with pytest.raises(ValueError, match=r"^expert_index must lie in \[0, 2\), got"):
+        information(draw(CONFIG, 5), index, 2)
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -4,14 +4,17 @@ from dataclasses import asdict, replace
 import pytest
 
 from moe_lib import DataConfig, ModelConfig, cells
+from moe_lib.additive import LOSSES
 from moe_lib.authors import AUTHORS, PAPER
 from moe_lib.authors_model import RecipeModel
 from moe_lib.authors_train import evaluate_recipe, train_recipe
 from moe_lib.cells import Cell, cell_data
 from moe_lib.config import setting
 from moe_lib.experiments import EXPERIMENTS
+from moe_lib.probes import Probe
 from moe_lib.results import load_committed
-from moe_lib.runs import data_of_runs
+from moe_lib.runs import MODELS, data_of_runs
+from moe_lib.theory import additive_ceiling
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -148,3 +151,151 @@ def test_the_curves_start_at_random_routing():
         curve = entry["values"]["entropy_curve"]
         assert len(curve) == 101
         assert all(abs(value - math.log(4)) < 0.01 for value in curve[0])
+
+
+def changes(cell, base):
+    """Say in which fields a cell differs from another, but for its name."""
+    found, usual = asdict(cell), asdict(base)
+    return {k: v for k, v in found.items() if v != usual[k] and k != "name"}
+
+
+FIELDS = {
+    "expert rate": "expert_lr",
+    "router rate": "router_lr",
+    "experts": "num_experts",
+    "scale": "data_scale",
+    "clusters": "num_clusters",
+}
+
+
+def test_the_law_of_timing_changes_one_thing_at_a_time():
+    plain = Probe(name="x", steps=900, seeds=10)
+    values = {}
+    for cell in EXPERIMENTS["timing_law"]:
+        word, _, value = cell.name.rpartition(" ")
+        base = replace(plain, num_experts=16) if word == "clusters" else plain
+        field = FIELDS[word]
+        assert getattr(cell, field) == float(value)
+        assert changes(cell, base).keys() <= {field}
+        values.setdefault(field, []).append(float(value))
+    assert sum(cell.seeds for cell in EXPERIMENTS["timing_law"]) >= 200
+    assert values.keys() == set(FIELDS.values())
+    for field, found in values.items():
+        assert found == sorted(set(found))
+        assert len(found) >= 5
+        assert getattr(plain, field) in found  # every line passes the usual point
+    # the rates reach over a factor of 16 and of 10,000
+    assert values["expert_lr"][-1] / values["expert_lr"][0] >= 16
+    assert values["router_lr"][-1] / values["router_lr"][0] >= 10_000
+
+
+def test_forecasts_change_one_thing_at_a_time_for_200_seeds():
+    usual, seen = Probe(name="x"), []
+    fields = {"sigma_0": "init_scale", "examples": "num_train", "dimensions": "dim"}
+    for cell in EXPERIMENTS["specialists"]:
+        assert cell.seeds >= 200
+        word, value = cell.name.split()
+        assert getattr(cell, fields[word]) == float(value)
+        assert changes(cell, usual).keys() <= {fields[word]}
+        seen.append(fields[word])
+    assert all(seen.count(field) >= 3 for field in fields.values())
+
+
+def test_coverage_adds_experts_for_200_seeds():
+    usual, sizes = Probe(name="x"), {}
+    for cell in EXPERIMENTS["coverage"]:
+        assert cell.seeds >= 200
+        assert changes(cell, usual).keys() <= {"num_clusters", "num_experts"}
+        k, m = cell.num_clusters, cell.num_experts
+        assert cell.name == f"{k} clusters, {m} experts"
+        sizes.setdefault(k, []).append(m)
+    assert sizes.keys() == {4, 8}
+    for k, numbers in sizes.items():
+        assert numbers[0] == k
+        assert numbers == sorted(set(numbers))
+
+
+def test_the_census_is_of_the_mixtures_of_the_main_table():
+    census = EXPERIMENTS["information"]
+    found = [(cell.setting, cell.activation) for cell in census]
+    assert sorted(found) == sorted((s, a) for s in "1234" for a in ("linear", "cubic"))
+    values = load_committed("information").data["cells"]
+    for cell in census:
+        assert cell.steps == MODELS[f"moe_{cell.activation}"].train.steps
+        assert cell.name == f"setting {cell.setting}, {cell.activation}"
+        models = load_committed(f"table_setting{cell.setting}").data["models"]
+        rows = {m["model"]: m["rows"] for m in models}[f"moe_{cell.activation}"]
+        there = [row["test_accuracy"] for row in rows]
+        got = values[cell.name]["values"]
+        assert got["test_accuracy"] == pytest.approx(there, abs=0.2)
+
+
+def test_what_choices_tell_obeys_the_rules_of_information():
+    cells = load_committed("information").data["cells"].values()
+    for told in (cell["values"] for cell in cells):
+        for run in range(len(told["seed"])):
+            value = {name: told[name][run] for name in told}
+            # 16,000 examples: the entropy of the clusters is ln 4 but for 0.001
+            assert value["cluster"] + value["dispatch_entropy"] == pytest.approx(
+                math.log(4), abs=2e-3
+            )
+            for part in ("cluster", "label"):
+                assert value[part] <= value["cluster and label"] + 1e-4
+            for part in ("cluster and label", "noise"):
+                assert value[part] <= value["all four"] + 1e-4
+            assert 0 <= value["all four"] <= math.log(8)
+
+
+def test_committed_probes_are_possible():
+    for name in ("timing_law", "specialists", "coverage"):
+        committed = load_committed(name).data["cells"]
+        for cell in EXPERIMENTS[name]:
+            values = committed[cell.name]["values"]
+            assert all(0 < step <= cell.steps for step in values["half_step"])
+            clusters = set(range(cell.num_clusters))
+            for quantity in ("foretold", "committed", "took"):
+                experts = values[quantity]
+                assert {len(row) for row in experts} == {cell.num_experts}
+                assert {c for row in experts for c in row} - {-1} <= clusters
+            assert all(c >= 0 for row in values["foretold"] for c in row)
+
+
+def test_the_same_cell_of_two_experiments_has_the_same_runs():
+    """The usual point is in all of them; its steps differ, which routing forgets."""
+    one = load_committed("specialists").data["cells"]["sigma_0 0.001"]["values"]
+    other = load_committed("coverage").data["cells"]["4 clusters, 8 experts"]["values"]
+    third = load_committed("timing_law").data["cells"]["scale 1"]["values"]
+    for quantity in ("half_step", "foretold", "committed"):
+        assert one[quantity] == other[quantity], quantity
+        assert one[quantity][:10] == third[quantity], quantity
+
+
+def test_sums_of_patch_scores_are_tried_with_both_losses_and_ranges():
+    cells = EXPERIMENTS["additive_training"]
+    for cell in cells:
+        name = (
+            f"{cell.activation}, {cell.layers} x {cell.width}, {cell.loss}, "
+            f"gamma {cell.strongest:g}"
+        )
+        assert cell.name in (name, f"{name}, long")
+    usual = [c for c in cells if c.strongest == 3 and c.steps == 4000]
+    kinds = {(c.activation, c.layers) for c in usual}
+    assert len(kinds) >= 5
+    assert {(*kind, loss) for kind in kinds for loss in LOSSES} == {
+        (c.activation, c.layers, c.loss) for c in usual
+    }
+    ranges = {c.strongest for c in cells}
+    assert len(ranges) >= 6
+    for strongest in ranges:
+        nets = {(c.layers, c.loss) for c in cells if c.strongest == strongest}
+        assert nets >= {(3, "errors"), (2, "logistic")}
+    assert all(c.num_examples == 2**20 for c in cells)
+
+
+def test_no_sum_of_patch_scores_is_above_the_ceiling():
+    """But for chance: a million test examples, 0.035 points a standard error."""
+    committed = load_committed("additive_training").data["cells"]
+    for cell in EXPERIMENTS["additive_training"]:
+        ceiling = 100 * additive_ceiling(cell.data())
+        best = max(committed[cell.name]["values"]["test_accuracy"])
+        assert 70 < best < ceiling + 4 * 0.035, cell.name

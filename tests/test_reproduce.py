@@ -143,6 +143,34 @@ def test_distances_are_in_standard_deviations_of_the_committed():
         compare(a_result(), there)
 
 
+def test_steps_are_compared_in_units_of_one_step_or_more():
+    there = a_result(
+        a={"seed": [0, 1], "half_step": [140, 140]},
+        b={"seed": [0, 1], "half_step": [100, 180]},
+    )
+    here = a_result(
+        a={"seed": [0, 1], "half_step": [141, 144]},
+        b={"seed": [0, 1], "half_step": [110, 190]},
+    )
+    assert compare(here, there) == [
+        ("a", "half_step", pytest.approx(2.5)),
+        ("b", "half_step", pytest.approx(10 / 40)),
+    ]
+    alike = a_result(a={"seed": [1], "foretold": [[0, 1]], "half_step": [140]})
+    assert compare(alike, there) == [("a", "half_step", 0)]
+
+
+@pytest.mark.parametrize("name", ["timing_law", "specialists", "coverage"])
+def test_committed_steps_are_compared(name):
+    result = load_committed(name)
+    distances = compare(result, result)
+    cells = result.data["cells"]
+    assert {(part, 0.0) for part, q, d in distances if q == "half_step"} == {
+        (cell, 0.0) for cell in cells
+    }
+    assert {d for _, _, d in distances} == {0}
+
+
 def test_seeds_are_compared_with_themselves():
     there = a_result(a={"seed": [0, 1, 2], "test_accuracy": [90.0, 95.0, 99.0]})
     here = a_result(a={"seed": [2], "test_accuracy": [99.0]})
