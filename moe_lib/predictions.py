@@ -40,7 +40,12 @@ def _coverage() -> list[Probe]:
     """Return ever more experts for four and for eight clusters."""
     sizes = {4: (4, 6, 8, 12, 16, 24), 8: (8, 16, 32, 48)}
     return [
-        Probe(name=f"{k} clusters, {m} experts", num_clusters=k, num_experts=m)
+        Probe(
+            name=f"{k} clusters, {m} experts",
+            num_clusters=k,
+            num_experts=m,
+            steps=600,  # at 300, clusters without a specialist are often not yet won
+        )
         for k, numbers in sizes.items()
         for m in numbers
     ]
