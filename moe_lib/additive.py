@@ -79,7 +79,7 @@ class Ascent:
     name : str
         Unique within its experiment.
     strongest : float
-        gamma is uniform on 0.5 to this (> 0.5); all else as in Setting 1.
+        gamma is uniform on 0.5 to this (>= 0.5); all else as in Setting 1.
     activation : str
     layers, width : int
         Hidden layers (>= 1) and the units (>= 1) of each.
@@ -119,7 +119,13 @@ class Ascent:
         return replace(setting(1), gamma=(0.5, self.strongest))
 
     def run(self, seeds: range, device: str) -> dict[str, list]:
-        """Train; return final ``test_accuracy`` and ``train_accuracy`` (%) by seed."""
+        """Train; return final accuracies in percent by seed.
+
+        Returns
+        -------
+        dict of list
+            ``test_accuracy``, and ``train_accuracy`` on the first 131,072 examples.
+        """
         config = self.data()
         train_data, test_data = _data(config, self.num_examples, device)
         widths = (self.width,) * self.layers

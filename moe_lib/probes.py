@@ -21,7 +21,7 @@ from moe_lib.model import ModelOutput, MoE, SingleExpert
 from moe_lib.runs import data_of_runs, rounded
 from moe_lib.train import evaluate
 
-COMMITTED_AT = 40  # steps: experts have chosen, routing is still random
+COMMITTED_AT = 40  # steps: at the usual rates experts have chosen, routing is random
 LIVE = 0.01  # least share of the test examples
 
 
@@ -42,6 +42,7 @@ class Probe:
     init_scale, expert_lr, router_lr : float
         As in :class:`moe_lib.config.ModelConfig` and ``TrainConfig``.
     steps : int
+        At least 40.
     seeds : int
         How many runs; each seed has data of its own.
     """
@@ -61,6 +62,7 @@ class Probe:
     def __post_init__(self) -> None:
         check_real("data_scale", self.data_scale, positive=True)
         check_int("seeds", self.seeds, at_least=1)
+        check_int("steps", self.steps, at_least=COMMITTED_AT)
         self.data(), self.model(), self.training()
 
     def data(self) -> DataConfig:
@@ -155,6 +157,11 @@ class Census:
     activation: str
     steps: int
     seeds: int = 10
+
+    def __post_init__(self) -> None:
+        setting(self.setting), ModelConfig(activation=self.activation)
+        TrainConfig(steps=self.steps)
+        check_int("seeds", self.seeds, at_least=1)
 
     def run(self, seeds: range, device: str) -> dict[str, list]:
         """Train; return one list of values for each quantity.

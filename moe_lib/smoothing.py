@@ -78,4 +78,4 @@ def stability_ratio(
     if (moved == 0).any():
         raise ValueError("logits and others must differ in every row")
     change = routing_probabilities(logits) - routing_probabilities(others)
-    return np.abs(change).max(axis=-1) / moved
+    return np.asarray(np.abs(change).max(axis=-1) / moved)

@@ -109,7 +109,9 @@ def mean_field(
     Signals are orthonormal and labels symmetric, so that in the mean a filter moves
     along the v_k only, by a multiple of its squared alignment, and a router column
     along the c_k only. That closes: M (J K + K) numbers follow each other. Left out
-    are the Gaussian patches and whatever a finite training set adds.
+    are the Gaussian patches and whatever a finite training set adds. Means over
+    strengths are taken at four nodes each, exact while margins are small: in Setting 1
+    router velocities are right to 2 percent until step 150, to 14 percent at step 300.
 
     Parameters
     ----------
@@ -232,4 +234,6 @@ class _Field:
             rtol=1e-5,
             atol=1e-8,
         )
+        if not solved.success:
+            raise RuntimeError(f"the equations were not solved: {solved.message}")
         return [unpack(state) for state in solved.y.T]

@@ -27,6 +27,9 @@ class Law(Protocol):
     def ppf(self, q: ArrayLike) -> Any:
         """Return quantiles."""
 
+    def support(self) -> tuple[Any, Any]:
+        """Return the ends of the support."""
+
 
 Strength = tuple[float, float] | Law
 
@@ -98,9 +101,9 @@ def _as_law(name: str, strength: Strength) -> Law:
                 f"got {strength}"
             )
         return stats.uniform(low, high - low)
-    support = np.asarray(strength.ppf([0.0, 1.0]))
-    if not support[0] >= 0:
-        raise ValueError(f"{name} must be positive, got a law on {support.tolist()}")
+    low, high = strength.support()
+    if not low >= 0:
+        raise ValueError(f"{name} must be positive, got a law on [{low}, {high}]")
     return strength
 
 
@@ -208,7 +211,7 @@ def configuration_error(
         for noise_sign in (1, -1):
             output = own + score[noise_sign][..., None, :]
             wrong += ((y * output <= 0) & others).sum(axis=(-2, -1))
-    return wrong / (4 * num_clusters * (num_clusters - 1))
+    return np.asarray(wrong / (4 * num_clusters * (num_clusters - 1)))
 
 
 @torch.no_grad()
@@ -218,7 +221,7 @@ def best_additive_output(
     alpha: tuple[float, float],
     gamma: tuple[float, float],
 ) -> Float[Tensor, " n"]:
-    """Return F(x) = sum_p f(x_p) with the f that attains the additive bound.
+    """Return F(x) = sum_p f(x_p), in double, with the f that attains the bound.
 
     It knows the signals and the ranges: a strength that only a feature signal can have
     is believed in any case, one that only feature noise can have counts for nothing,
@@ -254,16 +257,16 @@ def best_additive_output(
             "signals must be orthonormal, got inner products that are off by "
             f"{off.max().item():.2g}"
         )
-    along = x @ axes.T
+    along = (x @ axes.T).double()  # scores of many clusters need all digits
     strength, axis = along.abs().max(dim=-1)
-    on_axis = (x**2).sum(dim=-1) - strength**2 <= ON_AXIS * strength**2
+    on_axis = (x.double() ** 2).sum(dim=-1) - strength**2 <= ON_AXIS * strength**2
 
     def within(limits: tuple[float, float]) -> Tensor:
         low, high = limits[0] * (1 - EDGE), limits[1] * (1 + EDGE)
         return (low <= strength) & (strength <= high)
 
     scores = np.concatenate(best_additive_scores(num_clusters))
-    score = torch.tensor(scores, dtype=x.dtype, device=x.device)[axis]
+    score = torch.tensor(scores, device=x.device)[axis]
     is_feature = axis < num_clusters
     surely = 2 * scores.max()  # more than all that can speak against it
     score = torch.where(is_feature & ~within(gamma), surely, score)

@@ -205,7 +205,9 @@ def test_coverage_adds_experts_for_200_seeds():
     usual, sizes = Probe(name="x"), {}
     for cell in EXPERIMENTS["coverage"]:
         assert cell.seeds >= 200
-        assert changes(cell, usual).keys() <= {"num_clusters", "num_experts"}
+        assert cell.steps == 600
+        varied = changes(cell, usual).keys() - {"steps"}
+        assert varied <= {"num_clusters", "num_experts"}
         k, m = cell.num_clusters, cell.num_experts
         assert cell.name == f"{k} clusters, {m} experts"
         sizes.setdefault(k, []).append(m)
