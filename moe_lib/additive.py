@@ -71,8 +71,8 @@ class AdditiveNet(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ascent:
-    """Restarts of one network on one range of gamma, Adam on a million examples.
+class AdditiveRun:
+    """One network on one range of gamma, trained by Adam with several seeds.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Ascent:
     num_examples : int
         In the training set, and in the test set.
     seeds : int
-        How many restarts, all on the same data.
+        How many restarts, all on the same million examples.
     """
 
     name: str

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from moe_lib.additive import Ascent
+from moe_lib.additive import AdditiveRun
 from moe_lib.authors import AUTHORS, AUTHORS_ENTROPY, AUTHORS_SINGLE, PAPER
 from moe_lib.cells import DATA, Cell
 from moe_lib.config import ACTIVATION_NAMES
@@ -222,7 +222,7 @@ Cells = (
     | tuple[Census, ...]
     | tuple[Branch, ...]
     | tuple[Probe, ...]
-    | tuple[Ascent, ...]
+    | tuple[AdditiveRun, ...]
 )
 EXPERIMENTS: Mapping[str, Cells] = MappingProxyType(
     {

@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from moe_lib.additive import LOSSES, Ascent
+from moe_lib.additive import LOSSES, AdditiveRun
 from moe_lib.probes import Census, Probe
 
 
@@ -51,12 +51,12 @@ def _coverage() -> list[Probe]:
     ]
 
 
-def _additive() -> list[Ascent]:
+def _additive() -> list[AdditiveRun]:
     """Return kinds of networks on Setting 1, then the two best over ranges of gamma."""
     deep_kinds = [(activation, 2, 256) for activation in ("relu", "gelu", "tanh")]
     kinds = [("relu", 1, 512), *deep_kinds, ("cubic", 1, 512)]
     cells = [
-        Ascent(
+        AdditiveRun(
             name=f"{activation}, {layers} x {width}, {loss}, gamma 3",
             activation=activation,
             layers=layers,
@@ -66,7 +66,7 @@ def _additive() -> list[Ascent]:
         for activation, layers, width in kinds
         for loss in LOSSES
     ]
-    deep = Ascent(name="", layers=3, width=256, loss="errors", steps=8000)
+    deep = AdditiveRun(name="", layers=3, width=256, loss="errors", steps=8000)
     cells.append(
         replace(
             deep, name="relu, 3 x 256, errors, gamma 3, long", steps=16_000, seeds=20
@@ -81,6 +81,20 @@ def _additive() -> list[Ascent]:
     return cells
 
 
+def _control() -> list[AdditiveRun]:
+    """Return the network that counts errors, trained as long on the logistic loss."""
+    return [
+        AdditiveRun(
+            name=f"relu, 3 x 256, logistic, gamma {strongest:g}",
+            strongest=strongest,
+            layers=3,
+            width=256,
+            steps=8000,
+        )
+        for strongest in (3.0, 2.0)
+    ]
+
+
 def _information() -> list[Census]:
     """Return both mixtures in all settings, as in the main table."""
     steps = {"linear": 1000, "cubic": 600}
@@ -91,7 +105,9 @@ def _information() -> list[Census]:
     ]
 
 
-PREDICTIONS: Mapping[str, tuple[Probe, ...] | tuple[Census, ...] | tuple[Ascent, ...]]
+PREDICTIONS: Mapping[
+    str, tuple[Probe, ...] | tuple[Census, ...] | tuple[AdditiveRun, ...]
+]
 PREDICTIONS = MappingProxyType(
     {
         "timing_law": tuple(_timing()),
@@ -99,5 +115,6 @@ PREDICTIONS = MappingProxyType(
         "coverage": tuple(_coverage()),
         "information": tuple(_information()),
         "additive_training": tuple(_additive()),
+        "additive_control": tuple(_control()),
     }
 )

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from moe_lib import additive as module
 from moe_lib import setting
-from moe_lib.additive import BATCH, LOSSES, AdditiveNet, Ascent
+from moe_lib.additive import BATCH, LOSSES, AdditiveNet, AdditiveRun
 from moe_lib.data import sample_dataset, sample_signals
 from moe_lib.rng import generator
 from tests import reference
 from tests.toys import normal, source
 
 ACTIVATIONS = tuple(reference.ACTIVATIONS)
-TINY = Ascent(
+TINY = AdditiveRun(
     name="tiny", strongest=1.0, width=16, steps=60, num_examples=2 * BATCH, seeds=2
 )
 
@@ -212,7 +212,7 @@ def test_networks_of_equal_data_share_them():
 
 @pytest.mark.parametrize("strongest", [0.5001, 1.0, 6.0])
 def test_only_the_strongest_noise_differs_from_setting_1(strongest):
-    data = Ascent(name="x", strongest=strongest).data()
+    data = AdditiveRun(name="x", strongest=strongest).data()
     assert data.gamma == (0.5, strongest)
     assert replace(data, gamma=setting(1).gamma) == setting(1)
 
