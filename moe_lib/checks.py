@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,6 +34,20 @@ def check_range(name: str, value: object) -> None:
         check_real(f"{name} bound", bound, positive=True)
     if value[0] > value[1]:
         raise ValueError(f"{name} must have low <= high, got {value}")
+
+
+def check_array(name: str, value: object, *, num_axes: int) -> None:
+    """Raise unless ``value`` is a finite NumPy array of at least so many axes."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    if value.ndim < num_axes or 0 in value.shape:
+        raise ValueError(
+            f"{name} must have at least {num_axes} axes, none of them empty, "
+            f"got shape {list(value.shape)}"
+        )
+    if not np.isfinite(value).all():
+        bad = int((~np.isfinite(value)).sum())
+        raise ValueError(f"{name} must be finite, got {bad} NaN or infinite values")
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -6,6 +6,8 @@ Axes: M experts.
 import numpy as np
 from jaxtyping import Float
 
+from moe_lib.checks import check_array
+
 
 def routing_probabilities(
     logits: Float[np.ndarray, "*S M"],
@@ -27,14 +29,15 @@ def routing_probabilities(
     ------
     ValueError
         If a logit is not finite or there is none.
+    TypeError
+        If ``logits`` is no NumPy array.
 
     References
     ----------
     Chen et al. (2022), Lemma 5.1 and equation (5.1). The integral is ours.
     """
+    check_array("logits", logits, num_axes=1)
     num_experts = logits.shape[-1]
-    if num_experts == 0 or not np.isfinite(logits).all():
-        raise ValueError("logits must be finite, at least one in a row")
     nodes, weights = np.polynomial.legendre.leggauss((num_experts + 1) // 2)
     nodes, weights = (nodes + 1) / 2, weights / 2  # on [0, 1]
     probabilities = np.empty(logits.shape)
@@ -67,13 +70,20 @@ def stability_ratio(
     Raises
     ------
     ValueError
-        If two rows are equal: nothing moved.
+        If two rows are equal (nothing moved), a logit is not finite, or shapes differ.
 
     References
     ----------
     Chen et al. (2022), Lemma 5.1, bound it by M^2. The constant 2 is ours; its proof
     stands on the page on routing.
     """
+    for name, array in (("logits", logits), ("others", others)):
+        check_array(name, array, num_axes=1)
+    if logits.shape != others.shape:
+        raise ValueError(
+            "logits and others must have equal shapes, "
+            f"got {logits.shape} and {others.shape}"
+        )
     moved = np.abs(logits - others).max(axis=-1)
     if (moved == 0).any():
         raise ValueError("logits and others must differ in every row")

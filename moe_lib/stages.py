@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.special import expit, softmax
 
-from moe_lib.checks import check_int
+from moe_lib.checks import check_array, check_choice, check_int
 from moe_lib.config import DataConfig, ModelConfig, TrainConfig
 from moe_lib.smoothing import routing_probabilities
 
@@ -43,7 +43,7 @@ def coverage_probability(num_clusters: int, num_experts: int) -> float:
 
 
 def router_turn_step(data: DataConfig, model: ModelConfig, train: TrainConfig) -> float:
-    """Return the step t_r at which the lead of a specialist's logit reaches 1.
+    """Return the step t_r at which a specialist's logit on its cluster reaches 1.
 
     t_r = [4 K M / (lambda rho E[beta]^2 E[alpha^3] eta_r eta^3)]^(1/4) with lambda =
     1/2, the slope of the logistic loss at 0, and rho = (1/M)(1 - 1/M), that of the
@@ -58,13 +58,15 @@ def router_turn_step(data: DataConfig, model: ModelConfig, train: TrainConfig) -
     Raises
     ------
     ValueError
-        If there is one expert only or a learning rate is 0: then it never turns.
+        If there is one expert only or a learning rate is 0 (then it never turns), or
+        the activation is not ``cubic``.
 
     References
     ----------
     Ours.
     """
     check_int("num_experts", model.num_experts, at_least=2)
+    check_choice("activation", model.activation, ("cubic",))
     if not train.expert_lr * train.router_lr > 0:
         raise ValueError(
             "expert_lr and router_lr must be positive, got "
@@ -128,12 +130,14 @@ def mean_field(
     Raises
     ------
     ValueError
-        If ``initial`` does not have K clusters, or ``flow`` is asked of many runs.
+        If ``initial`` is not finite or does not have K clusters, or the flow of many
+        runs is asked for.
 
     References
     ----------
     Ours: the population gradient of Algorithm 1, Chen et al. (2022).
     """
+    check_array("initial", initial, num_axes=3)
     if initial.shape[-1] != data.num_clusters:
         raise ValueError(
             f"initial must have num_clusters = {data.num_clusters} as its last axis, "
@@ -178,7 +182,7 @@ class _Field:
         sign = np.array([1.0, -1.0])[:, None]  # y times epsilon
         self.noise = gamma[:, None, None] ** 3 * sign
         others = (1 - np.eye(k)) / (k * (k - 1))  # of the pairs k, l
-        self.weight = others[..., None, None, None, None] * (
+        self.mass = others[..., None, None, None, None] * (
             of_alpha[:, None, None, None]
             * of_gamma[:, None, None]
             * np.full((2, 1), 0.5)
@@ -205,7 +209,7 @@ class _Field:
         own = cubes[..., :, None, None, None, None, None]
         foreign = cubes[..., None, :, None, None, None, None]
         margin = own * self.signal + foreign * self.noise  # y f
-        pull = self.weight * spread(chosen) * expit(-pi * margin)  # times -l'
+        pull = self.mass * spread(chosen) * expit(-pi * margin)  # times -l'
         as_signal = np.einsum("...klagsb->...k", pull * pi * self.signal)
         as_noise = np.einsum("...klagsb->...l", pull * pi * self.noise)
         ascent = 3 * weight**2 * (as_signal + as_noise)[..., None, :]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from moe_lib.checks import check_int, check_range
+from moe_lib.checks import check_array, check_int, check_range
 from moe_lib.config import DataConfig
 from moe_lib.data import Signals
 
@@ -22,7 +22,7 @@ EDGE = 1e-5  # relative; strengths are read off patches of single precision
 
 @runtime_checkable
 class Law(Protocol):
-    """A frozen distribution of ``scipy.stats``, continuous (pdf) or discrete (pmf)."""
+    """A distribution of ``scipy.stats``, continuous (with pdf) or discrete (pmf)."""
 
     def ppf(self, q: ArrayLike) -> Any:
         """Return quantiles."""
@@ -73,10 +73,19 @@ def additive_error_bound(alpha: Strength, gamma: Strength) -> float:
         share = _exchangeable(_as_law("alpha", alpha), _as_law("gamma", gamma))
     if share == 0:
         raise ValueError(
-            "alpha and gamma must have a common support, so that a signal and a noise "
-            f"can exchange their strengths, got {alpha!r} and {gamma!r}"
+            "alpha and gamma must have a common support of positive probability, so "
+            "that a signal and a noise can exchange their strengths, "
+            f"got {_words(alpha)} and {_words(gamma)}"
         )
     return share / 8
+
+
+def _words(strength: Any) -> str:
+    """Name a law as one would write it."""
+    if isinstance(strength, tuple):
+        return f"{strength}"
+    frozen = getattr(strength, "dist", strength)
+    return f"the law {frozen.name} on {strength.support()}"
 
 
 def _exchangeable_of_ranges(
@@ -150,7 +159,7 @@ def best_additive_scores(
     The score is f(z) = A_k sign<z, v_k> on feature patches, B_k on the centre patch of
     cluster k, and 0 on Gaussian patches. The A_k fall, by gaps that double; each B_k
     lies between two gaps, so that cluster k takes its own side against all clusters
-    after it, and for one of both labels also against those before it.
+    after it, and for one of the two labels also against those before it.
 
     Parameters
     ----------
@@ -190,12 +199,14 @@ def configuration_error(
     Raises
     ------
     ValueError
-        If K is less than 2, or the shapes differ.
+        If K is less than 2, the shapes differ, or a score is not finite.
 
     References
     ----------
     Ours: the combinations of Definition 3.1, Chen et al. (2022).
     """
+    for name, scores in (("plus", plus), ("minus", minus), ("center", center)):
+        check_array(name, scores, num_axes=1)
     if not plus.shape == minus.shape == center.shape:
         raise ValueError(
             "plus, minus and center must have equal shapes, "
@@ -240,7 +251,7 @@ def best_additive_output(
     Raises
     ------
     ValueError
-        If the signals are not orthonormal.
+        If the signals are not orthonormal, or x is not finite or of another dimension.
 
     References
     ----------
@@ -248,7 +259,11 @@ def best_additive_output(
     """
     check_range("alpha", alpha)
     check_range("gamma", gamma)
-    num_clusters = len(signals.feature)
+    num_clusters, dim = signals.feature.shape
+    if x.shape[-1] != dim or not x.isfinite().all():
+        raise ValueError(
+            f"x must be finite, with patches of dimension {dim}, got {list(x.shape)}"
+        )
     axes = torch.cat([signals.feature, signals.center])
     gram = axes.double() @ axes.double().T
     off = (gram - torch.eye(len(axes), dtype=gram.dtype, device=gram.device)).abs()

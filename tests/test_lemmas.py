@@ -1,45 +1,40 @@
-"""The paper's lemmas on exploration and router learning, at a size that tests allow."""
+"""The paper's lemma on exploration, on consecutive seeds, as far as it holds."""
 
 import pytest
 import torch
 
 from moe_lib import ModelConfig, MoE, TrainConfig, make_data, setting, train
 from moe_lib.diagnostics import alignments, expert_accuracy, specialists
-from moe_lib.router import router_logits
+
+SEEDS = range(5)
 
 
 @pytest.fixture(scope="module")
-def run():
-    """Train a mixture on Setting 1, with a look at it when exploration ends."""
-    data, test = make_data(setting(1), seed=5)
-    model = MoE(ModelConfig(), dim=50, seeds=[5])
-    seen = {}
+def runs():
+    """Train until exploration ends: errors, and each expert's cluster then and before."""
+    seen = []
+    for seed in SEEDS:
+        data, test = make_data(setting(1), seed)
+        model, clusters = MoE(ModelConfig(), dim=50, seeds=[seed]), []
 
-    def watch(step, model, _):
-        if step in (0, 40):
-            now = alignments(model, data.signals).expert_feature
-            seen[step] = specialists(now)[0]
-        if step == 40:
-            seen["error"] = 1 - expert_accuracy(model, test)[0]
+        def note(step, model, _, data=data, clusters=clusters):
+            if step in (0, 40):
+                now = alignments(model, data.signals).expert_feature
+                clusters.append(specialists(now)[0])
 
-    train(model, data, TrainConfig(steps=150), callback=watch)
-    return model, test, seen
-
-
-def test_exploration_makes_specialists(run):
-    _, _, seen = run
-    own = torch.nn.functional.one_hot(seen[40], 4).bool()
-    assert seen["error"][own].max() < 0.05
-    assert seen["error"][~own].min() > 0.14
-    assert seen["error"][~own].max() < 0.55
-    assert (seen[0] == seen[40]).all()  # this seed's forecast comes true
+        train(model, data, TrainConfig(steps=40), callback=note)
+        seen.append((1 - expert_accuracy(model, test)[0], *clusters))
+    return seen
 
 
-def test_the_router_finds_the_specialists(run):
-    model, test, seen = run
-    logits = router_logits(test.patch_sum, model.router_weight)[0].detach()
-    at_home = seen[40] == test.cluster[:, None]
-    lead = logits.where(at_home, -torch.inf).amax(1)
-    lead -= logits.where(~at_home, -torch.inf).amax(1)
-    assert (lead > 0).double().mean() > 0.999
-    assert lead.quantile(0.01) > 0.7
+def test_exploration_makes_specialists(runs):
+    for error, _, committed in runs:
+        own = torch.nn.functional.one_hot(committed, 4).bool()
+        assert error[own].max() < 0.13
+        assert error[~own].min() > 0.1
+        assert 0.4 < error[~own].median() < 0.5
+
+
+def test_the_initial_weights_foretell_most_specialists_not_all(runs):
+    right = sum((foretold == committed).sum().item() for _, foretold, committed in runs)
+    assert 0.6 < right / (8 * len(SEEDS)) < 0.95

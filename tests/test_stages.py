@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -366,3 +367,25 @@ def test_training_is_the_same_at_any_scale():
     assert torch.equal(one.dispatch_counts, other.dispatch_counts)
     assert one.loss[-1].max() < 0.5 * one.loss[0].min()
     assert not torch.equal(one.dispatch_counts[0], one.dispatch_counts[-1])
+
+
+def test_the_law_is_for_cubic_experts():
+    linear = ModelConfig(activation="linear")
+    with pytest.raises(ValueError, match=r"^activation must be one of cubic, got 'lin"):
+        router_turn_step(setting(1), linear, TrainConfig())
+
+
+@pytest.mark.parametrize(
+    ("initial", "message"),
+    [
+        (
+            np.zeros((3, 4)),
+            r"^initial must have at least 3 axes, .* shape \[3, 4\]$",
+        ),
+        (np.full((2, 3, 4), np.nan), "^initial must be finite, got 24 NaN"),
+    ],
+)
+def test_alignments_of_no_use_are_refused(initial, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=message):
+        mean_field(initial, setting(1), TrainConfig(steps=1))

@@ -120,7 +120,7 @@ def test_special_ranges(alpha, gamma, bound):
     ],
 )
 def test_laws_without_a_common_support_are_refused(alpha, gamma):
-    message = r"^alpha and gamma must have a common support, .*, got .* and .*$"
+    message = r"^alpha and gamma must have a common support .*, got .* and .*$"
     for pair in ((alpha, gamma), (gamma, alpha)):
         with pytest.raises(ValueError, match=message):
             additive_error_bound(*pair)
@@ -501,3 +501,20 @@ def test_bad_ranges_of_the_best_output_are_refused():
         best_additive_output(data.x, data.signals, (3.0, 1.0), ODD.gamma)
     with pytest.raises(ValueError, match=r"^gamma bound must be finite and positive"):
         best_additive_output(data.x, data.signals, ODD.alpha, (math.nan, 1.0))
+
+
+def test_scores_that_are_not_finite_are_refused():
+    a, b = best_additive_scores(3)
+    bad = a.copy()
+    bad[1] = np.nan
+    message = "^minus must be finite, got 1 NaN or infinite values$"
+    with pytest.raises(ValueError, match=message):
+        configuration_error(a, bad, b)
+
+
+@pytest.mark.parametrize("fault", ["dimension", "nan"])
+def test_patches_that_cannot_be_scored_are_refused(fault):
+    data, _ = toy()
+    x = data.x[..., :-1] if fault == "dimension" else data.x * np.nan
+    with pytest.raises(ValueError, match=r"^x must be finite, with patches of"):
+        best_additive_output(x, data.signals, ODD.alpha, ODD.gamma)
