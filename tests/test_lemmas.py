@@ -11,7 +11,7 @@ SEEDS = range(5)
 
 @pytest.fixture(scope="module")
 def runs():
-    """Train until exploration ends: errors, and each expert's cluster then and before."""
+    """Train until exploration ends: errors, and clusters of experts before and then."""
     seen = []
     for seed in SEEDS:
         data, test = make_data(setting(1), seed)
