@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from moe_lib.checks import check_choice, check_int
 from moe_lib.config import DataConfig, setting
-from moe_lib.data import PatchDataset, sample_dataset, sample_signals
+from moe_lib.data import PatchDataset, make_data
 from moe_lib.experts import ACTIVATIONS
+from moe_lib.metrics import accuracy
 from moe_lib.rng import generator
 from moe_lib.runs import rounded
 
@@ -41,7 +42,7 @@ class AdditiveNet(nn.Module):
 
     References
     ----------
-    Ours: the largest class of models that Theorem 4.1 is about.
+    Ours: of the class of models that Theorem 4.1 is about.
     """
 
     def __init__(
@@ -161,18 +162,13 @@ class AdditiveRun:
 def _data(
     config: DataConfig, num_examples: int, device: str
 ) -> tuple[PatchDataset, PatchDataset]:
-    signals = sample_signals(config, generator=generator(0, "signals"))
-    train_data, test_data = (
-        sample_dataset(
-            config, signals, num_examples, generator=generator(0, f"{split}_data")
-        ).to(device)
-        for split in ("train", "test")
-    )
-    return train_data, test_data
+    sized = replace(config, num_train=num_examples, num_test=num_examples)
+    train_data, test_data = make_data(sized, seed=0)
+    return train_data.to(device), test_data.to(device)
 
 
 @torch.no_grad()
 def _accuracy(net: AdditiveNet, data: PatchDataset) -> Float[Tensor, " S"]:
     parts = zip(data.x.split(SLICE), data.y.split(SLICE), strict=True)
-    right = [(y * net(x) > 0).sum(dim=-1) for x, y in parts]
-    return torch.stack(right).sum(dim=0).double() / len(data)
+    right = [accuracy(net(x), y) * len(y) for x, y in parts]
+    return torch.stack(right).sum(dim=0) / len(data)

@@ -217,24 +217,19 @@ def _factorial() -> list[Cell]:
     ]
 
 
-Cells = (
-    tuple[Cell, ...]
-    | tuple[Census, ...]
-    | tuple[Branch, ...]
-    | tuple[Probe, ...]
-    | tuple[AdditiveRun, ...]
-)
-EXPERIMENTS: Mapping[str, Cells] = MappingProxyType(
-    {
-        "authors_table": tuple(_table()),
-        "authors_filters": tuple(_filters()),
-        "authors_activations": tuple(_activations()),
-        "authors_balancing": tuple(_balancing()),
-        "authors_entropy": tuple(_entropy()),
-        "audit_factors_setting1": tuple(_factors("1")),
-        "audit_factors_setting2": tuple(_factors("2")),
-        "audit_factorial": tuple(_factorial()),
-        "late_falls": BRANCHES,
-        **PREDICTIONS,
-    }
+EXPERIMENTS: Mapping[str, tuple[Cell | Branch | Probe | Census | AdditiveRun, ...]] = (
+    MappingProxyType(
+        {
+            "authors_table": tuple(_table()),
+            "authors_filters": tuple(_filters()),
+            "authors_activations": tuple(_activations()),
+            "authors_balancing": tuple(_balancing()),
+            "authors_entropy": tuple(_entropy()),
+            "audit_factors_setting1": tuple(_factors("1")),
+            "audit_factors_setting2": tuple(_factors("2")),
+            "audit_factorial": tuple(_factorial()),
+            "late_falls": BRANCHES,
+            **PREDICTIONS,
+        }
+    )
 )

@@ -3,11 +3,15 @@
 Axes: S runs, n examples, K clusters (or any other grouping), M experts.
 """
 
+from math import log
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from moe_lib.checks import check_index, check_int
+
+TINY = torch.finfo(torch.double).tiny  # in place of a sum of nothing
 
 
 def accuracy(
@@ -59,11 +63,11 @@ def dispatch_counts(
 
 
 def _entropy_of_rows(counts: Float[Tensor, "... K"]) -> Float[Tensor, "..."]:
-    share = counts / counts.sum(dim=-1, keepdim=True).clamp(min=1)
+    share = counts / counts.sum(dim=-1, keepdim=True).clamp(min=TINY)
     return -torch.xlogy(share, share).sum(dim=-1)
 
 
-def dispatch_entropy(counts: Int[Tensor, "*S K M"]) -> Float[Tensor, "*S"]:
+def dispatch_entropy(counts: Real[Tensor, "*S K M"]) -> Float[Tensor, "*S"]:
     """Return H(cluster | expert) in nats: how mixed each expert's examples are.
 
     It lies in [0, ln K], and is 0 exactly when every expert in use receives a single
@@ -72,7 +76,7 @@ def dispatch_entropy(counts: Int[Tensor, "*S K M"]) -> Float[Tensor, "*S"]:
     Parameters
     ----------
     counts : Tensor
-        Examples of cluster k sent to expert m, shape [..., K, M].
+        Examples of cluster k sent to expert m, or their shares, shape [..., K, M].
 
     References
     ----------
@@ -80,8 +84,26 @@ def dispatch_entropy(counts: Int[Tensor, "*S K M"]) -> Float[Tensor, "*S"]:
     """
     counts = counts.double()
     load = counts.sum(dim=-2)
-    share = load / load.sum(dim=-1, keepdim=True).clamp(min=1)
+    share = load / load.sum(dim=-1, keepdim=True).clamp(min=TINY)
     return (share * _entropy_of_rows(counts.mT)).sum(dim=-1)
+
+
+def turn_step(entropy: Float[Tensor, "T ..."], num_clusters: int) -> Int[Tensor, "..."]:
+    """Return the first step at which the entropy is below half of ln K; T if none is.
+
+    Parameters
+    ----------
+    entropy : Tensor
+        Dispatch entropy under noise at each step, shape [T, ...].
+    num_clusters : int
+        K.
+
+    References
+    ----------
+    Ours: what the book calls the turn of the router.
+    """
+    low = entropy < log(num_clusters) / 2
+    return torch.where(low.any(dim=0), low.int().argmax(dim=0), len(entropy))
 
 
 def mutual_information(counts: Int[Tensor, "*S K M"]) -> Float[Tensor, "*S"]:

@@ -74,10 +74,10 @@ def _additive() -> list[AdditiveRun]:
     )
     flat = replace(deep, layers=2, loss="logistic", steps=4000)
     for strongest in (3.0, 1.0, 1.5, 2.0, 2.5, 4.0, 6.0):
-        for net in (deep, flat):
+        nets = (deep, flat) if strongest != 3 else (deep,)  # flat is among the kinds
+        for net in nets:
             name = f"relu, {net.layers} x 256, {net.loss}, gamma {strongest:g}"
-            if name not in [cell.name for cell in cells]:
-                cells.append(replace(net, name=name, strongest=strongest))
+            cells.append(replace(net, name=name, strongest=strongest))
     return cells
 
 
@@ -105,9 +105,7 @@ def _information() -> list[Census]:
     ]
 
 
-PREDICTIONS: Mapping[
-    str, tuple[Probe, ...] | tuple[Census, ...] | tuple[AdditiveRun, ...]
-]
+PREDICTIONS: Mapping[str, tuple[Probe | Census | AdditiveRun, ...]]
 PREDICTIONS = MappingProxyType(
     {
         "timing_law": tuple(_timing()),

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import log
 
 import torch
 
@@ -16,7 +15,7 @@ from moe_lib.diagnostics import (
     specialists,
 )
 from moe_lib.fused import fastest
-from moe_lib.metrics import dispatch_entropy
+from moe_lib.metrics import dispatch_entropy, turn_step
 from moe_lib.model import ModelOutput, MoE, SingleExpert
 from moe_lib.runs import data_of_runs, rounded
 from moe_lib.train import evaluate
@@ -120,8 +119,6 @@ class Probe:
         )
         assert history.dispatch_counts is not None
         noisy = dispatch_entropy(history.dispatch_counts)
-        turned = noisy < log(self.num_clusters) / 2
-        first = torch.where(turned.any(dim=0), turned.int().argmax(dim=0), self.steps)
         test = evaluate(model, test_data)
         assert test.dispatch_counts is not None
         assert test.dispatch_entropy is not None
@@ -129,7 +126,7 @@ class Probe:
         load = test.dispatch_counts.sum(dim=1) / len(test_data)
         return {
             "seed": [*seeds],
-            "half_step": first.tolist(),
+            "half_step": turn_step(noisy, self.num_clusters).tolist(),
             "test_accuracy": rounded(100 * test.accuracy),
             "dispatch_entropy": rounded(test.dispatch_entropy),
             "foretold": chosen[0].tolist(),

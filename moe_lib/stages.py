@@ -4,6 +4,7 @@ The mean field follows Algorithm 1 on infinitely many examples, in the direction
 signals only. Axes: S runs, M experts, J filters, K clusters.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import comb
 
@@ -148,18 +149,10 @@ def mean_field(
     if flow:
         if initial.ndim != 3:
             raise ValueError(f"initial must be of one run, got {list(initial.shape)}")
-        states = field.flow(*start)
+        path = field.flow(*start)
     else:
-        states = [start]
-        for _ in range(train.steps):
-            weight, router = states[-1]
-            velocity = field.velocity(weight, router)
-            states.append((weight + velocity[0], router + velocity[1]))
-    return MeanField(
-        expert_feature=np.stack([weight for weight, _ in states]),
-        router_center=np.stack([router for _, router in states]),
-        dispatch=np.stack([field.dispatch(router) for _, router in states]),
-    )
+        path = field.steps(*start)
+    return MeanField(*(np.stack(values) for values in zip(*path, strict=True)))
 
 
 def _nodes(limits: tuple[float, float]) -> tuple[NDArray, NDArray]:
@@ -173,8 +166,8 @@ class _Field:
     """Velocities per step. Inner axes: cluster k, noise cluster l, a, g, sign, b."""
 
     def __init__(self, data: DataConfig, train: TrainConfig) -> None:
-        self.steps, self.lrs = train.steps, (train.expert_lr, train.router_lr)
-        self.num_clusters = k = data.num_clusters
+        self.num_steps, self.lrs = train.steps, (train.expert_lr, train.router_lr)
+        k = data.num_clusters
         (alpha, of_alpha), (gamma, of_gamma), (self.beta, self.of_beta) = (
             _nodes(limits) for limits in (data.alpha, data.gamma, data.beta)
         )
@@ -189,17 +182,19 @@ class _Field:
             * self.of_beta
         )
 
-    def _routing(self, router: NDArray) -> tuple[NDArray, NDArray]:
-        """Return p and pi by beta and cluster, shape [..., K, beta, M]."""
+    def routing(self, router: NDArray) -> tuple[NDArray, NDArray]:
+        """Return p and pi by beta, shape [..., M, K, beta]."""
         logits = router.swapaxes(-1, -2)[..., None, :] * self.beta[:, None]
-        return routing_probabilities(logits), softmax(logits, axis=-1)
+        both = routing_probabilities(logits), softmax(logits, axis=-1)
+        chosen, gate = (np.moveaxis(a, -1, -3) for a in both)
+        return chosen, gate
 
-    def dispatch(self, router: NDArray) -> NDArray:
-        probabilities, _ = self._routing(router)
-        return np.einsum("...kbm,b->...km", probabilities, self.of_beta)
+    def dispatch(self, chosen: NDArray) -> NDArray:
+        return np.einsum("...mkb,b->...km", chosen, self.of_beta)
 
-    def velocity(self, weight: NDArray, router: NDArray) -> tuple[NDArray, NDArray]:
-        chosen, gate = (np.moveaxis(a, -1, -3) for a in self._routing(router))
+    def velocity(
+        self, weight: NDArray, chosen: NDArray, gate: NDArray
+    ) -> tuple[NDArray, NDArray]:
         cubes = (weight**3).sum(axis=-2)  # [..., M, K]: the answer to a unit signal
 
         def spread(a: NDArray) -> NDArray:  # [..., M, K, b] to the inner axes
@@ -209,35 +204,50 @@ class _Field:
         own = cubes[..., :, None, None, None, None, None]
         foreign = cubes[..., None, :, None, None, None, None]
         margin = own * self.signal + foreign * self.noise  # y f
-        pull = self.mass * spread(chosen) * expit(-pi * margin)  # times -l'
-        as_signal = np.einsum("...klagsb->...k", pull * pi * self.signal)
-        as_noise = np.einsum("...klagsb->...l", pull * pi * self.noise)
+        pull = self.mass * spread(chosen) * pi * expit(-pi * margin)  # -l' pi
+        as_signal = np.einsum("...klagsb->...k", pull * self.signal)
+        as_noise = np.einsum("...klagsb->...l", pull * self.noise)
         ascent = 3 * weight**2 * (as_signal + as_noise)[..., None, :]
         length = np.sqrt((ascent**2).sum(axis=(-2, -1), keepdims=True))
         eta, eta_r = self.lrs
         # Every column hears of every choice: pi_q (1[q = m] - pi_m) for the choice q.
-        heard = np.einsum("...klagsb->...kb", pull * pi * margin)  # [..., M, K, b]
+        heard = np.einsum("...klagsb->...kb", pull * margin)  # [..., M, K, b]
         total = heard.sum(axis=-3, keepdims=True)
         toward = ((heard - gate * total) * self.beta).sum(axis=-1)
         return eta * ascent / np.where(length > 0, length, 1), eta_r * toward
 
-    def flow(self, weight: NDArray, router: NDArray) -> list[tuple[NDArray, NDArray]]:
+    def steps(self, weight: NDArray, router: NDArray) -> Iterator[tuple[NDArray, ...]]:
+        """Yield both, and the dispatch, before each step and after the last."""
+        for step in range(self.num_steps + 1):
+            chosen, gate = self.routing(router)
+            yield weight, router, self.dispatch(chosen)
+            if step < self.num_steps:
+                moves = self.velocity(weight, chosen, gate)
+                weight, router = weight + moves[0], router + moves[1]
+
+    def flow(self, weight: NDArray, router: NDArray) -> Iterator[tuple[NDArray, ...]]:
+        """Yield the same along the solution of the differential equations."""
         cut, shapes = weight.size, (weight.shape, router.shape)
 
         def unpack(state: NDArray) -> tuple[NDArray, NDArray]:
             return state[:cut].reshape(shapes[0]), state[cut:].reshape(shapes[1])
 
         def slope(_: float, state: NDArray) -> NDArray:
-            return np.concatenate([v.ravel() for v in self.velocity(*unpack(state))])
+            weight, router = unpack(state)
+            moves = self.velocity(weight, *self.routing(router))
+            return np.concatenate([move.ravel() for move in moves])
 
         solved = solve_ivp(
             slope,
-            (0, self.steps),
+            (0, self.num_steps),
             np.concatenate([weight.ravel(), router.ravel()]),
-            t_eval=np.arange(self.steps + 1),
+            t_eval=np.arange(self.num_steps + 1),
             rtol=1e-5,
             atol=1e-8,
         )
         if not solved.success:
             raise RuntimeError(f"the equations were not solved: {solved.message}")
-        return [unpack(state) for state in solved.y.T]
+        for state in solved.y.T:
+            weight, router = unpack(state)
+            chosen, _ = self.routing(router)
+            yield weight, router, self.dispatch(chosen)

@@ -15,6 +15,7 @@ from moe_lib.metrics import (
     dispatch_counts,
     dispatch_entropy,
     mutual_information,
+    turn_step,
 )
 from tests import reference
 from tests.toys import integers, normal, signs
@@ -135,3 +136,20 @@ def test_accuracy_equals_the_loop(runs, n, shared):
 def test_accuracy_counts_an_output_of_zero_as_an_error():
     output = torch.tensor([[0.0, -0.0, 1.0, -1.0]])
     assert accuracy(output, torch.tensor([1.0, -1.0, 1.0, -1.0])).tolist() == [0.5]
+
+
+@given(tables)
+def test_shares_have_the_entropy_of_their_counts(table):
+    counts = torch.from_numpy(table)
+    shares = counts / (1000.0 * counts.sum())  # sums far below 1 are sums all the same
+    assert dispatch_entropy(shares.double()).item() == pytest.approx(
+        dispatch_entropy(counts).item(), abs=1e-6
+    )
+
+
+def test_the_turn_is_the_first_step_below_half_of_ln_k():
+    high, low = math.log(3) / 2 + 1e-9, math.log(3) / 2 - 1e-9
+    runs = [[high, low, high], [high, high, high], [low, low, low], [high, high, low]]
+    entropy = torch.tensor(runs, dtype=torch.double).T
+    assert turn_step(entropy, 3).tolist() == [1, 3, 0, 2]
+    assert turn_step(entropy[:, 0], 3).item() == 1

@@ -1,6 +1,8 @@
 import json
 import random
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from moe_lib import reproduce as module
 from moe_lib.cells import Cell
 from moe_lib.experiments import EXPERIMENTS
+from moe_lib.predictions import PREDICTIONS
 from moe_lib.reproduce import compare, report, reproduce, series
 from moe_lib.results import Result, load_committed, load_result, make_manifest
 
@@ -229,3 +232,9 @@ def test_what_is_not_a_number_did_not_come_out(tmp_path):
 def test_a_report_of_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="folder must hold results, got none"):
         report(tmp_path)
+
+
+def test_make_knows_which_experiments_test_the_theory():
+    text = (Path(__file__).parents[1] / "Makefile").read_text()
+    (names,) = re.findall(r"^THEORY := (.*)$", text, re.M)
+    assert names.split() == [*PREDICTIONS]
