@@ -1,5 +1,5 @@
 """What each page carries: MathJax and films of its own, a name for each cell to link
-to, no dead scripts, sound ARIA.
+to, scripts where something moves and no dead ones, sound ARIA.
 """
 
 import json
@@ -67,6 +67,24 @@ def name_cells(app: Sphinx, doctree: nodes.document) -> None:
             node["ids"].append(f"cell-{cells[node['cell_index']]['id']}")
 
 
+# What a page must contain to be given a script (and the style of all that moves).
+MOVING = {
+    'id="playground"': "playground/page.js",
+    'class="live-figure"': "live/figures.js",
+    "<video": "live/figures.js",
+}
+
+
+def add_moving_parts(app, pagename, templatename, context, doctree) -> None:
+    """Load the scripts of playground, live figures and films where they are used."""
+    body = context.get("body") or ""
+    scripts = {script for sign, script in MOVING.items() if sign in body}
+    for script in sorted(scripts):
+        app.add_js_file(script, type="module")
+    if scripts:
+        app.add_css_file("live/live.css")
+
+
 def repair_page(app, pagename, templatename, context, doctree) -> None:
     """Mend the page's body and drop scripts that are of no use here."""
     for written, wanted in ARIA_REPAIRS.items():
@@ -95,6 +113,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", copy_mathjax)
     app.connect("builder-inited", copy_media)
     app.connect("doctree-read", name_cells)
+    app.connect("html-page-context", add_moving_parts)
     app.connect("html-page-context", repair_page, priority=900)
     app.connect("build-finished", repair_buttons)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
