@@ -67,22 +67,20 @@ def name_cells(app: Sphinx, doctree: nodes.document) -> None:
             node["ids"].append(f"cell-{cells[node['cell_index']]['id']}")
 
 
-# What a page must contain to be given a script (and the style of all that moves).
+# What a page must contain to be given a script and a style.
 MOVING = {
-    'id="playground"': "playground/page.js",
-    'class="live-figure"': "live/figures.js",
-    "<video": "live/figures.js",
+    'id="playground"': ("playground/page.js", "playground/page.css"),
+    'class="live-figure"': ("live/figures.js", "live/live.css"),
+    "<video": ("live/figures.js", "live/live.css"),
 }
 
 
 def add_moving_parts(app, pagename, templatename, context, doctree) -> None:
     """Load the scripts of playground, live figures and films where they are used."""
     body = context.get("body") or ""
-    scripts = {script for sign, script in MOVING.items() if sign in body}
-    for script in sorted(scripts):
+    for script, style in {files for sign, files in MOVING.items() if sign in body}:
         app.add_js_file(script, type="module")
-    if scripts:
-        app.add_css_file("live/live.css")
+        app.add_css_file(style)
 
 
 def repair_page(app, pagename, templatename, context, doctree) -> None:

@@ -1,0 +1,190 @@
+// What the page shows of a run: pictures on canvases, a table, and one sentence.
+
+import {
+  CLUSTER_COLORS,
+  EXPERT_COLORS,
+  axes,
+  cycle,
+  font,
+  legible,
+  line,
+  mark,
+  mix,
+  scale,
+  text,
+} from "../live/draw.js";
+
+const GAP = 14;
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+/** One box for each cluster: own feature across, feature noise up, colour = expert. */
+export const examplesPicture = {
+  height: (width, { settings }) => {
+    const columns = Math.ceil(Math.sqrt(settings.K));
+    const side = (width - GAP * (columns - 1)) / columns;
+    return Math.ceil(settings.K / columns) * (Math.min(side, 230) + 22) + 20;
+  },
+  paint(context, { width, height, inks, data }) {
+    const { settings, points } = data;
+    const columns = Math.ceil(Math.sqrt(settings.K));
+    const rows = Math.ceil(settings.K / columns);
+    const side = (width - GAP * (columns - 1)) / columns;
+    const tall = (height - 20) / rows - 22;
+    const colors = EXPERT_COLORS.map((color) => legible(color, inks));
+    const boxes = Array.from({ length: settings.K }, (_, k) => {
+      const left = (k % columns) * (side + GAP);
+      const top = Math.floor(k / columns) * (tall + 22) + 18;
+      context.fillStyle = mix(inks.paper, inks.text, 0.035);
+      context.fillRect(left, top, side, tall);
+      line(context, [left + side / 2, left + side / 2], [top, top + tall], {
+        color: inks.rule,
+        width: 1,
+      });
+      context.font = font(12, "600");
+      const color = legible(cycle(CLUSTER_COLORS, k), inks, 4.5);
+      text(context, `cluster ${k}`, left, top - 9, { color });
+      const bound = (range) => [-1.08 * range[1], 1.08 * range[1]];
+      return [
+        scale(bound(settings.alpha), [left, left + side]),
+        scale(bound(settings.gamma), [top + tall, top]),
+      ];
+    });
+    points.cluster.forEach((k, i) => {
+      const [x, y] = boxes[k];
+      mark(context, x(points.feature[i]), y(points.featureNoise[i]), points.right[i] ? 2.6 : 3, {
+        color: cycle(colors, points.expert[i]),
+        crossed: !points.right[i],
+      });
+    });
+    context.font = font(11);
+    const foot = height - 8;
+    for (let column = 0; column < columns; column++) {
+      const middle = column * (side + GAP) + side / 2;
+      text(context, "−1", middle - side / 4, foot, { color: inks.muted, align: "center" });
+      text(context, "label", middle, foot, { color: inks.muted, align: "center" });
+      text(context, "+1", middle + side / 4, foot, { color: inks.muted, align: "center" });
+    }
+  },
+};
+
+/** Accuracies with the ceiling of a single expert, and the dispatch entropy, over steps. */
+export const curvesPicture = {
+  height: (width, { router }) => (router.length ? 300 : 160),
+  paint(context, { width, inks, data }) {
+    const { settings, history, ceiling, last } = data;
+    const frame = { left: 42, right: width - 14 };
+    const x = [0, last];
+    const xTicks = [0, 1].map((share) => [share * last, `${share ? "step " : ""}${share * last}`]);
+    const mixture = data.router.length > 0;
+    const red = legible("#B3261E", inks, 4.5);
+    context.font = font(11);
+
+    const upper = { ...frame, top: 24, bottom: 138 };
+    const yTicks = [0.5, 0.75, 1].map((share) => [share, `${100 * share} %`]);
+    const [sx, sy] = axes(context, upper, { x, y: [0.45, 1], xTicks: mixture ? [] : xTicks, yTicks, inks });
+    const clamp = (share) => sy(Math.max(0.45, share));
+    const at = (steps) => steps.map(sx);
+    line(context, at(history.steps), history.trainAccuracy.map(clamp), {
+      color: mix(inks.paper, inks.text, 0.35),
+      width: 1.25,
+    });
+    if (ceiling) {
+      const level = sy(ceiling);
+      line(context, [frame.left, frame.right], [level, level], { color: red, dash: [5, 4] });
+      const words = `no single expert gets above ${percent(ceiling)}`;
+      text(context, words, frame.right, level + 10, { color: red, align: "right" });
+    }
+    line(context, at(history.testSteps), history.testAccuracy.map(clamp), {
+      color: inks.text,
+      width: 2.25,
+    });
+    text(context, "accuracy: held-out (dark), training (pale)", 0, 8, { color: inks.text });
+
+    if (!mixture) return; // a single expert: nothing is dispatched
+    const lower = { ...frame, top: 182, bottom: 274 };
+    const most = Math.log(settings.K);
+    const [ex, ey] = axes(context, lower, {
+      x,
+      y: [0, most],
+      xTicks,
+      yTicks: [
+        [0, "0"],
+        [most, `ln ${settings.K}`],
+      ],
+      inks,
+    });
+    line(context, history.steps.map(ex), history.entropy.map(ey), { color: inks.text, width: 2.25 });
+    text(context, "dispatch entropy: 0 = experts tell the cluster", 0, 164, { color: inks.text });
+  },
+};
+
+/** Bars for each expert: its best filter along each v_k, its router row along each c_k. */
+export const barsPicture = {
+  height: (width, { router }) => (router.length ? 236 : 130),
+  paint(context, { width, height, inks, data }) {
+    const { experts, router } = data;
+    const M = experts.length;
+    const slot = width / M;
+    const rows = [["best filter of each expert along the feature signals", experts, 0]];
+    if (router.length) rows.push(["router weights along the cluster centres", router, 106]);
+    context.font = font(11);
+    for (const [title, values, top] of rows) {
+      text(context, title, 0, top + 8, { color: inks.text });
+      const bound = Math.max(1e-9, ...values.flat().map(Math.abs));
+      const y = scale([-bound, bound], [top + 98, top + 20]);
+      line(context, [0, width], [y(0), y(0)], { color: inks.rule, width: 1 });
+      values.forEach((bars, m) => {
+        const wide = Math.min(10, (slot * 0.8) / bars.length);
+        const start = slot * (m + 0.5) - (wide * bars.length) / 2;
+        bars.forEach((value, k) => {
+          context.fillStyle = legible(cycle(CLUSTER_COLORS, k), inks);
+          context.fillRect(start + k * wide, y(0), Math.max(1, wide - 1), y(value) - y(0));
+        });
+      });
+    }
+    for (let m = 0; m < M; m++) {
+      const color = legible(cycle(EXPERT_COLORS, m), inks, 4.5);
+      context.font = font(12, "600");
+      text(context, M > 8 ? `${m}` : `expert ${m}`.slice(slot < 58 ? 7 : 0), slot * (m + 0.5), height - 9, {
+        color,
+        align: "center",
+      });
+    }
+  },
+};
+
+/** What is to be seen, in one sentence, from measured quantities only. */
+export function verdict({ settings, steps, loss, entropy, testAccuracy, ceiling }) {
+  if (steps === 0) {
+    return "Press Play. Colours are experts, boxes are clusters that no part of the model is told of.";
+  }
+  if (settings.activation === "relu" && settings.recipe === "paper") {
+    return "ReLU answers are never negative, so with one head nothing is labelled −1: choose the authors’ recipe, which has two.";
+  }
+  if (settings.model === "single") {
+    return ceiling
+      ? "One expert: the crosses are errors, and they sit where the feature noise says the opposite of the signal, louder."
+      : "One expert, and no ceiling: here, strength alone tells signal from noise.";
+  }
+  if (steps > 100 && loss > 0.692) {
+    return "Stuck: the loss is still ln 2 = 0.693. Some answers have the right sign, but nothing grows.";
+  }
+  if (entropy < 0.05) {
+    const perfect = testAccuracy > 0.99;
+    return perfect
+      ? "Solved: every expert in use serves one cluster, which it was never told of."
+      : "Every expert in use serves one cluster now; the experts are still learning.";
+  }
+  if (settings.M < settings.K && steps > 150) {
+    return "Fewer experts than clusters: some cluster must share, and sharing costs accuracy.";
+  }
+  if (entropy > 0.9 && testAccuracy > 0.9) {
+    return "Most answers are right, and yet no expert stands for a cluster: the colours cut through the boxes.";
+  }
+  if (entropy > 0.9 * Math.log(settings.K)) {
+    return "The dispatch is still close to blind: the experts make up their minds first.";
+  }
+  return "The router is dividing the work: look for boxes that turn to one colour.";
+}
+
+export { percent };
