@@ -1,12 +1,14 @@
-"""What a notebook displays: tables, values for prose, films with a play control."""
+"""What a notebook displays: tables, values for prose, films, numbers for the site."""
 
+import json
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 
 from moe_lib import notebook
-from moe_lib.notebook import glue, show_film, show_table
+from moe_lib.notebook import LIVE_KINDS, glue, show_film, show_live, show_table
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ class Tags(HTMLParser):
 
 
 def film(shown, path="media/film.mp4", label="A film"):
-    show_film(path, label=label)
+    show_film(path, label=label, steps=(0, 10, 300), fps=2.5)
     item, keywords = only(shown)
     assert keywords == {}
     page = Tags(item._repr_html_())
@@ -132,3 +134,77 @@ def test_a_path_is_escaped_too(shown):
     attributes = film(shown, 'a"b&c.mp4')
     assert attributes["src"] == 'a"b&c.mp4'
     assert attributes["poster"] == 'a"b&c.png'
+
+
+def test_a_film_tells_the_step_of_each_frame_and_its_speed(shown):
+    attributes = film(shown)
+    assert attributes["data-steps"] == "0 10 300"
+    assert attributes["data-fps"] == "2.5"
+
+
+def live(shown, data, figure="fig-test", label="A figure"):
+    """Show data live; return what a browser reads: attributes and text."""
+    show_live(LIVE_KINDS[0], data, figure=figure, label=label)
+    item, keywords = only(shown)
+    assert keywords == {}
+    page = Tags(item._repr_html_())
+    assert page.closed == ["script"]
+    [(tag, attributes)] = page.opened
+    assert tag == "script"
+    return attributes, page.text
+
+
+def test_live_numbers_stand_in_a_script_that_nothing_executes(shown):
+    attributes, text = live(shown, {"a": [1, 2.5]}, "fig-a", 'the "best" < all')
+    assert attributes == {
+        "type": "application/json",
+        "class": "live-figure",
+        "data-kind": LIVE_KINDS[0],
+        "data-figure": "fig-a",
+        "data-label": 'the "best" < all',
+    }
+    assert text == '{"a":[1,2.5]}'
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1 / 3, "0.3333"),
+        (98765.4321, "98770"),
+        (123456789, "123456789"),
+        (2.0, "2"),
+        (1.23456e-7, "1.235e-07"),
+        (np.float64(0.25), "0.25"),
+        (np.array([[1.0, 0.5]]), "[[1,0.5]]"),
+        (torch.tensor([1, 2]), "[1,2]"),
+        ((0.1, "words", True), '[0.1,"words",true]'),
+    ],
+)
+def test_numbers_are_short_and_arrays_are_lists(shown, value, text):
+    assert live(shown, value)[1] == text
+
+
+def test_words_cannot_end_the_script(shown):
+    data = {"</script><img>": "</script><!-- <script>"}
+    _, text = live(shown, data)
+    assert "<" not in text
+    assert json.loads(text) == data
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, np.array([0.0, -np.inf])])
+def test_numbers_that_are_none_are_refused(shown, value):
+    with pytest.raises(ValueError, match=r"^data must hold finite numbers, got -?[ni]"):
+        show_live(LIVE_KINDS[0], {"a": [value]}, figure="fig-a", label="A figure")
+    assert shown == []
+
+
+def test_an_unknown_kind_is_refused(shown):
+    with pytest.raises(ValueError, match=r"^kind must be one of .*, got 'pie'$"):
+        show_live("pie", [], figure="fig-a", label="A figure")
+    assert shown == []
+
+
+def test_a_name_that_is_no_figure_is_refused(shown):
+    with pytest.raises(ValueError, match=r"^figure must start with 'fig-', got 'a'$"):
+        show_live(LIVE_KINDS[0], [], figure="a", label="A figure")
+    assert shown == []

@@ -99,8 +99,14 @@ export const font = (size, weight = "") => `${weight} ${size}px system-ui, sans-
 export const scale = ([low, high], [start, end]) => (value) =>
   start + ((value - low) / (high - low)) * (end - start);
 
-export function text(context, words, x, y, { color, align = "left", baseline = "middle" }) {
+/** Words at a place; a halo in the paper's colour lifts them off what lies below. */
+export function text(context, words, x, y, style) {
+  const { color, align = "left", baseline = "middle", halo } = style;
   Object.assign(context, { fillStyle: color, textAlign: align, textBaseline: baseline });
+  if (halo) {
+    Object.assign(context, { strokeStyle: halo, lineWidth: 4 });
+    context.strokeText(words, x, y);
+  }
   context.fillText(words, x, y);
 }
 

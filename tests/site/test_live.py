@@ -1,0 +1,314 @@
+"""Live figures and films in a real browser: what moves, and what stays if it cannot."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moe_lib.notebook import LIVE_KINDS
+from moe_lib.plotting import CLUSTER_COLORS, EXPERT_COLORS, MODEL_COLORS
+from moe_lib.theory import additive_error_bound
+from tests.site.conftest import serve
+
+LIVE = Path(__file__).parents[2] / "book" / "_static" / "live"
+FIGURES = {"ceiling": ("02_single_expert", "fig-single-gap")}
+FILMS = "05_router_analysis"
+
+
+def visit(browser, address, **options):
+    """Open a page; its console errors are in ``page.errors``."""
+    page = browser.new_page(**options)
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on(
+        "console",
+        lambda message: message.type == "error" and page.errors.append(message.text),
+    )
+    page.goto(address, wait_until="load")
+    return page
+
+
+@pytest.fixture
+def chapter(browser, site_address):
+    """Open the chapter of a live figure and return the page and its figure."""
+    pages = []
+
+    def open_chapter(kind, **options):
+        name, figure = FIGURES[kind]
+        pages.append(visit(browser, f"{site_address}/notebooks/{name}.html", **options))
+        return pages[-1], pages[-1].locator(f"#{figure}")
+
+    yield open_chapter
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def modules(browser, tmp_path):
+    """A page beside copies of the scripts, to import from."""
+    shutil.copytree(LIVE, tmp_path / "live")
+    (tmp_path / "index.html").write_text('<link rel="icon" href="data:,">')
+    with serve(tmp_path) as address:
+        page = visit(browser, f"{address}/index.html")
+        yield page
+        page.close()
+
+
+def words_of(figure):
+    """What the slider of a figure says it shows."""
+    return figure.locator("input[type=range]").get_attribute("aria-valuetext")
+
+
+def ink(page, canvas):
+    """The pixels of a canvas, as text to compare."""
+    return page.evaluate("canvas => canvas.toDataURL()", canvas.element_handle())
+
+
+def test_every_kind_of_the_library_has_a_renderer(modules):
+    kinds = modules.evaluate("import('./live/figures.js').then(m => m.KINDS)")
+    assert sorted(kinds) == sorted(LIVE_KINDS) == sorted(FIGURES)
+    for kind in kinds:
+        render = f"import('./live/{kind}.js').then(m => typeof m.render)"
+        assert modules.evaluate(render) == "function"
+
+
+def test_the_palette_is_that_of_the_still_pictures(modules):
+    there = modules.evaluate("import('./live/draw.js').then(m => ({ ...m }))")
+    assert tuple(there["CLUSTER_COLORS"]) == CLUSTER_COLORS
+    assert tuple(there["EXPERT_COLORS"]) == EXPERT_COLORS
+    assert there["MODEL_COLORS"] == MODEL_COLORS
+
+
+def test_the_ceiling_is_that_of_the_library(modules):
+    tops = [0.8, 1.0, 1.7, 2.0, 2.1, 3.0, 6.0]
+    bound = """tops => import('./live/ceiling.js').then(m =>
+      tops.map(top => m.errorBound([0.5, 2], [0.5, top])))"""
+    expected = [additive_error_bound((0.5, 2.0), (0.5, top)) for top in tops]
+    np.testing.assert_allclose(modules.evaluate(bound, tops), expected, rtol=1e-12)
+
+
+def test_the_chance_of_a_stronger_signal_is_what_sampling_gives(modules):
+    tops = [1.0, 2.0, 3.5]
+    chance = """tops => import('./live/ceiling.js').then(m =>
+      tops.map(top => m.signalWins([0.5, 2], [0.5, top])))"""
+    draws = np.random.default_rng(0).random((2, 400_000))
+    expected = [
+        (0.5 + 1.5 * draws[0] > 0.5 + (top - 0.5) * draws[1]).mean() for top in tops
+    ]
+    np.testing.assert_allclose(modules.evaluate(chance, tops), expected, atol=4e-3)
+
+
+@pytest.mark.parametrize("color", [*EXPERT_COLORS, *CLUSTER_COLORS, "#222222"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_marks_stand_out_from_the_paper(modules, color, theme):
+    contrast = """([color, theme]) => import('./live/draw.js').then(m => {
+      document.documentElement.dataset.theme = theme;
+      return m.contrast(m.legible(color, m.inks()), m.inks().paper);
+    })"""
+    assert modules.evaluate(contrast, [color, theme]) >= 3
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_a_live_figure_takes_the_place_of_its_picture(chapter, kind):
+    page, figure = chapter(kind)
+    figure.locator(".live canvas").first.wait_for()
+    assert not figure.locator("img").is_visible()
+    caption = figure.locator("figcaption")
+    assert caption.is_visible()
+    assert caption.inner_text().startswith("Fig. ")
+    assert figure.locator(".live").get_attribute("aria-label")
+    for canvas in figure.locator("canvas").all():
+        assert canvas.get_attribute("role") == "img"
+        assert len(canvas.get_attribute("aria-label")) > 20
+        assert canvas.bounding_box()["height"] > 50
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_on_paper_it_is_the_picture_again(chapter, kind):
+    page, figure = chapter(kind)
+    figure.locator(".live canvas").first.wait_for()
+    page.emulate_media(media="print")
+    assert figure.locator("img").is_visible()
+    assert not figure.locator(".live").is_visible()
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_without_javascript_there_is_the_picture(chapter, kind):
+    _, figure = chapter(kind, java_script_enabled=False)
+    assert figure.locator("img").is_visible()
+    assert figure.locator(".live").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", FIGURES)
+def test_it_fits_a_phone(chapter, kind, scheme):
+    phone = {"width": 360, "height": 740}
+    page, figure = chapter(kind, viewport=phone, color_scheme=scheme)
+    figure.locator(".live canvas").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for part in figure.locator(".live *:not(svg, svg *)").all():
+        box = part.bounding_box()
+        assert box is None or box["x"] + box["width"] <= 360.5
+
+
+@pytest.mark.parametrize("kind", [k for k in FIGURES if k != "factorial"])
+def test_the_keyboard_moves_it(chapter, kind):
+    page, figure = chapter(kind)
+    canvas = figure.locator("canvas").first
+    canvas.wait_for()
+    slider = figure.locator("input[type=range]")
+    slider.focus()
+    page.keyboard.press("Home")
+    seen = {(words_of(figure), ink(page, canvas))}
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        seen.add((words_of(figure), ink(page, canvas)))
+    assert len({words for words, _ in seen}) == 4
+    assert len({picture for _, picture in seen}) == 4
+    label = canvas.get_attribute("aria-label")
+    page.keyboard.press("End")
+    assert canvas.get_attribute("aria-label") != label
+
+
+@pytest.mark.parametrize("kind", [k for k in FIGURES if k != "factorial"])
+def test_play_moves_on_and_pause_holds(chapter, kind):
+    page, figure = chapter(kind)
+    slider = figure.locator("input[type=range]")
+    slider.focus()
+    page.keyboard.press("Home")
+    start = words_of(figure)
+    page.wait_for_timeout(500)
+    assert words_of(figure) == start  # it does not start by itself
+    figure.get_by_role("button", name="Play").press("Enter")
+    page.wait_for_timeout(700)
+    assert words_of(figure) != start
+    figure.get_by_role("button", name="Pause").press("Space")
+    held = words_of(figure)
+    page.wait_for_timeout(500)
+    assert words_of(figure) == held
+    figure.get_by_role("button", name="Back").click()
+    back = words_of(figure)
+    figure.get_by_role("button", name="Step").click()
+    assert words_of(figure) == held != back
+
+
+def test_the_ceiling_shown_is_the_bound(chapter):
+    _, figure = chapter("ceiling")
+    slider = figure.locator("input[type=range]")
+    for top in (2.0, 3.0, 4.5):
+        slider.fill(str(round(10 * (top - 1))))
+        expected = 100 - 100 * additive_error_bound((0.5, 2.0), (0.5, top))
+        assert f"the ceiling is {expected:.1f} %" in figure.inner_text()
+        assert words_of(figure) == f"strongest decoy {top:.1f}"
+
+
+# Each film has the same controls.
+
+ARRIVED = """([video, time]) =>
+  !video.seeking && Math.abs(video.currentTime - time) < 0.02"""
+
+
+def open_films(browser, site_address, **options):
+    return visit(browser, f"{site_address}/notebooks/{FILMS}.html", **options)
+
+
+def test_a_film_moves_by_the_shared_controls(browser, site_address):
+    page = open_films(browser, site_address)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    video = page.locator("video").first
+    holder = page.locator("video + .live").first
+    slider = holder.locator("input[type=range]")
+    assert video.get_attribute("controls") is None
+    assert words_of(holder) == "step 600"
+    slider.focus()
+    assert not any(url.endswith(".mp4") for url in asked)  # not before it is used
+    frame = 21
+    slider.fill(str(frame))
+    fps = float(video.get_attribute("data-fps"))
+    step = video.get_attribute("data-steps").split()[frame]
+    assert words_of(holder) == f"step {step}"
+    page.wait_for_function(ARRIVED, arg=[video.element_handle(), (frame + 0.5) / fps])
+    assert sum(url.endswith(".mp4") for url in asked) == 1
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(ARRIVED, arg=[video.element_handle(), (frame + 1.5) / fps])
+    assert page.errors == []
+    page.close()
+
+
+def test_a_film_plays_and_pauses(browser, site_address):
+    page = open_films(browser, site_address)
+    holder = page.locator("video + .live").first
+    holder.get_by_role("button", name="Play").press("Enter")
+    page.wait_for_timeout(1200)
+    holder.get_by_role("button", name="Pause").press("Enter")
+    held = words_of(holder)
+    assert held not in ("step 600", "step 0")
+    page.wait_for_timeout(600)
+    assert words_of(holder) == held
+    page.close()
+
+
+def test_a_film_that_is_gone_gets_the_controls_of_the_browser(browser, site_address):
+    page = open_films(browser, site_address)
+    page.route("**/*.mp4", lambda route: route.abort())
+    video = page.locator("video").first
+    page.locator("video + .live input").first.fill("3")
+    page.wait_for_function("video => video.controls", arg=video.element_handle())
+    assert page.locator("video + .live").count() == 1  # that of the other film
+    page.close()
+
+
+def test_without_javascript_a_film_has_the_controls_of_the_browser(
+    browser, site_address
+):
+    page = open_films(browser, site_address, java_script_enabled=False)
+    assert page.locator("video[controls]").count() == page.locator("video").count() == 2
+    page.close()
+
+
+# Whatever is wrong with the numbers, the picture stays.
+
+GOOD = {"alpha": [0.5, 2], "low": 0.5, "start": 3, "marks": []}
+PAGE = """<!doctype html>
+<html lang="en"><head><title>Test</title><link rel="icon" href="data:,">
+<script type="module" src="live/figures.js"></script></head><body>
+<figure id="fig-test"><img alt="A plot" width="40" height="40"
+src="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E">
+<figcaption>Words</figcaption></figure>
+<script type="application/json" class="live-figure" data-kind="KIND"
+data-figure="FIGURE" data-label="A test">JSON</script></body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "figure", "data", "lives"),
+    [
+        ("ceiling", "fig-test", json.dumps(GOOD), True),
+        ("ceiling", "fig-test", json.dumps(GOOD)[:-3], False),
+        ("ceiling", "fig-test", "{}", False),
+        ("ceiling", "fig-test", json.dumps({**GOOD, "marks": 3}), False),
+        ("ceiling", "fig-gone", json.dumps(GOOD), False),
+        ("film", "fig-test", json.dumps(GOOD), False),
+    ],
+    ids=["good", "cut off", "empty", "wrong type", "no such figure", "no such kind"],
+)
+def test_broken_numbers_leave_the_picture(browser, tmp_path, kind, figure, data, lives):
+    shutil.copytree(LIVE, tmp_path / "live")
+    filled = PAGE.replace("KIND", kind).replace("FIGURE", figure)
+    (tmp_path / "index.html").write_text(filled.replace("JSON", data))
+    with serve(tmp_path) as address:
+        page = browser.new_page()
+        warnings = []
+        page.on("console", lambda message: warnings.append(message.text))
+        page.goto(f"{address}/index.html", wait_until="load")
+        page.wait_for_timeout(300)
+        assert page.locator("img").is_visible() != lives
+        assert page.locator(".live").count() == lives
+        assert page.locator("figcaption").is_visible()
+        assert bool(warnings) != lives
+        assert all(figure in words for words in warnings)
+        page.close()
