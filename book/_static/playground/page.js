@@ -37,12 +37,12 @@ class Playground {
     const quick = QUICK.map((key) => this.field(key));
     const rest = Object.keys(FIELDS).filter((key) => !QUICK.includes(key));
     this.slider = element("input", { type: "range", min: 0.5, max: 6, step: 0.1 });
-    this.slider.addEventListener("input", () => (this.loudest.value = this.slider.value));
+    this.slider.addEventListener("input", () => (this.loudest.textContent = this.slider.value));
     this.slider.addEventListener("change", () => {
       const high = Number(this.slider.value);
       this.change("gamma", `${Math.min(this.settings.gamma[0], high)},${high}`);
     });
-    this.loudest = element("output");
+    this.loudest = element("span");
     this.numbers = Object.fromEntries(
       ["step", "held-out accuracy", "dispatch entropy", "loss"].map((name) => [name, element("dd")])
     );
@@ -191,7 +191,7 @@ class Playground {
       this.root.querySelector(`#pg-error-${key}`).textContent = "";
     }
     this.slider.value = this.settings.gamma[1];
-    this.loudest.value = this.settings.gamma[1];
+    this.loudest.textContent = this.settings.gamma[1];
     const changed = Object.keys(changesFrom(this.preset, this.settings)).length > 0;
     this.presets.forEach((made) => {
       made.setAttribute("aria-pressed", String(made.dataset.preset === this.preset && !changed));

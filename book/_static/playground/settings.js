@@ -120,7 +120,7 @@ export function conflict(settings) {
 export const write = (value) =>
   Array.isArray(value) ? value.join(",") : typeof value === "boolean" ? `${+value}` : `${value}`;
 
-export const complaint = (key, rule, words) => `${FIELDS[key].label} ${rule}; got ${words}.`;
+export const complaint = (key, rule, words) => `${FIELDS[key].label} ${rule}; got ${words.trim() || "nothing"}.`;
 
 /** Read the address. @returns preset, changes to it, autoplay, and messages */
 export function parse(hash) {
@@ -142,7 +142,7 @@ export function parse(hash) {
       continue;
     }
     const [value, rule] = read(key, text);
-    if (rule) messages.push(complaint(key, rule, text || "nothing"));
+    if (rule) messages.push(complaint(key, rule, text));
     else changes[key] = value;
   }
   const settings = () => complete({ ...PRESETS[preset].changes, ...changes });
