@@ -13,7 +13,10 @@ from moe_lib.theory import additive_error_bound
 from tests.site.conftest import serve
 
 LIVE = Path(__file__).parents[2] / "book" / "_static" / "live"
-FIGURES = {"ceiling": ("02_single_expert", "fig-single-gap")}
+FIGURES = {
+    "ceiling": ("02_single_expert", "fig-single-gap"),
+    "training": ("05_router_analysis", "fig-router-scrub"),
+}
 FILMS = "05_router_analysis"
 
 
@@ -204,6 +207,41 @@ def test_the_ceiling_shown_is_the_bound(chapter):
         expected = 100 - 100 * additive_error_bound((0.5, 2.0), (0.5, top))
         assert f"the ceiling is {expected:.1f} %" in figure.inner_text()
         assert words_of(figure) == f"strongest decoy {top:.1f}"
+
+
+def test_the_reader_chooses_the_experts(chapter):
+    page, figure = chapter("training")
+    cubic = figure.get_by_role("button", name="cubic experts")
+    linear = figure.get_by_role("button", name="linear experts")
+    figure.locator("input[type=range]").focus()
+    page.keyboard.press("End")
+    pictures = [ink(page, canvas) for canvas in figure.locator("canvas").all()]
+    table = figure.locator("table").inner_text()
+    assert "Entropy under noise: 0.00 nats" in figure.inner_text()
+    linear.press("Space")
+    assert linear.get_attribute("aria-pressed") == "true"
+    assert cubic.get_attribute("aria-pressed") == "false"
+    assert "Entropy under noise: 1." in figure.inner_text()
+    others = [ink(page, canvas) for canvas in figure.locator("canvas").all()]
+    assert len({*pictures, *others}) == 6
+    assert figure.locator("table").inner_text() != table
+    assert words_of(figure) == "step 300"  # the step stays
+    cubic.press("Enter")
+    assert cubic.get_attribute("aria-pressed") == "true"
+    assert [ink(page, canvas) for canvas in figure.locator("canvas").all()] == pictures
+    assert figure.locator("table").inner_text() == table
+
+
+def test_the_dispatch_shown_is_that_of_the_step(chapter):
+    _, figure = chapter("training")
+    data = json.loads(figure.page.locator("script.live-figure").first.inner_text())
+    frame = data["steps"].index(92)
+    figure.locator("input[type=range]").fill(str(frame))
+    for k, row in enumerate(figure.locator("tbody tr").all()):
+        shares = [int(cell or 0) for cell in row.locator("td").all_inner_texts()]
+        np.testing.assert_allclose(
+            shares, np.array(data["runs"][0]["counts"][frame][k]) / 10, atol=0.51
+        )
 
 
 # Each film has the same controls.
