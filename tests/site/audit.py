@@ -35,7 +35,7 @@ def audit(browser, address) -> Audit:
         for viewport in (PHONE, DESK):
             page.set_viewport_size(viewport)
             page.wait_for_timeout(100)
-            found.axe += _serious(page, f"{scheme}, {viewport['width']} px")
+            found.axe += serious(page, f"{scheme}, {viewport['width']} px")
         page.close()
     return found
 
@@ -51,7 +51,8 @@ def _note_console(found, message):
         found.console.append(f"{message.text} {message.location['url']}")
 
 
-def _serious(page, label):
+def serious(page, label):
+    """List what axe finds serious in the page as it is."""
     # Without its preload, which asks for imported style sheets at the wrong address.
     response = Axe().run(page, options={"preload": False}).response
     return [

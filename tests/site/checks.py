@@ -83,6 +83,7 @@ def broken_links(site: Path) -> list[str]:
                 problem = "no such file"
             elif (
                 parts.fragment
+                and "=" not in parts.fragment  # the state of a page, not a place in it
                 and where.suffix == ".html"
                 and unquote(parts.fragment) not in read_page(where).anchors
             ):

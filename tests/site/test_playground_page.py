@@ -2,10 +2,12 @@
 
 import gzip
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.site.audit import DESK, PHONE, _serious
+from tests.site.audit import DESK, PHONE, serious
+from tests.site.checks import Page, html_files
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
 LN4 = 1.3863
@@ -113,6 +115,20 @@ def test_links_in_the_text_lead_to_the_stories(visit):
     page.get_by_role("link", name="A linear mixture").click()
     page.wait_for_selector("[data-preset=linear][aria-pressed=true]")
     assert page.get_by_role("radio", name="linear").is_checked()
+
+
+def test_links_to_situations_are_understood(visit, site):
+    hashes = {
+        "#" + urlsplit(address).fragment
+        for path in html_files(site)
+        for address in Page(path).links
+        if "=" in urlsplit(address).fragment
+    }
+    assert {f"#preset={name}" for name in ("single", "linear")} <= hashes
+    for hash in hashes:
+        page = visit(hash)
+        assert messages(page) == ""
+        page.close()
 
 
 def test_it_pauses_by_itself_after_a_leg_and_goes_on_when_asked(visit):
@@ -444,7 +460,7 @@ def test_axe_finds_nothing_in_use(visit, hash, viewport, scheme):
     page.locator("#playground summary").click()
     page.locator("input[name=M]").fill("0")
     walk(page, 3)
-    assert _serious(page, "in use") == []
+    assert serious(page, "in use") == []
 
 
 # How it arrives.

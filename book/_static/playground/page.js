@@ -4,10 +4,9 @@ import { Picture, dispatchTable } from "../live/draw.js";
 import { button, dress, element, still } from "../live/controls.js";
 import { FIELDS, PRESETS, changesFrom, complaint, complete, conflict } from "./settings.js";
 import { format, parse, read, write } from "./settings.js";
-import { ceiling } from "./simulation.js";
+import { LEG, ceiling } from "./simulation.js";
 import { barsPicture, curvesPicture, examplesPicture, percent, verdict } from "./views.js";
 
-const LEG = 600; // steps on the curves; the worker pauses after as many
 const CALM = 500; // milliseconds between two pictures where motion is not wanted
 const QUICK = ["model", "activation", "gamma"]; // always in sight; the rest is folded
 
@@ -79,7 +78,7 @@ class Playground {
       element(
         "div",
         { class: "pg-views" },
-        this.view("examples", examplesPicture, "Examples: dots are right, crosses are wrong"),
+        this.view("examples", examplesPicture, "Examples: crosses are wrong answers"),
         element("div", {}, this.table, this.view("curves", curvesPicture, "Training")),
         this.view("bars", barsPicture, "What the weights point at: a bar for each cluster")
       ),

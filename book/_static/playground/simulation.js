@@ -8,6 +8,7 @@ import { recipeOf } from "./recipes.js";
 
 export const SHOWN = 600; // examples in the picture
 export const TEST_EVERY = 5; // steps between two looks at the held-out examples
+export const LEG = 600; // steps after which training pauses by itself
 
 /** H(cluster | expert) in nats, of counts [K][M]. */
 export function dispatchEntropy(counts) {
@@ -108,24 +109,25 @@ export class Simulation {
     return counts;
   }
 
-  /** Inner products: experts [M][K], their best filter on each v_k; router [M][K], on c_k. */
+  /** Products with signals: experts [M][K], the best filter on v_k; router [M][K], on c_k. */
   alignments() {
     const { model, signals } = this;
     const { numExperts: M, numFilters: J, width, dim } = model;
+    const { dataScale } = this.recipe;
     const experts = [];
     const router = [];
     for (let m = 0; m < M; m++) {
       const best = (v) => {
         const along = Array.from({ length: J }, (_, j) => {
           const start = (m * J + j) * width;
-          return model.sign[j] * dot(model.expertWeight.subarray(start, start + dim), v);
+          return model.sign[j] * dataScale * dot(model.expertWeight.subarray(start, start + dim), v);
         });
         return Math.max(...along);
       };
       experts.push(signals.feature.map(best));
       if (!model.routerWeight) continue;
       const theta = Float64Array.from({ length: dim }, (_, c) => model.routerWeight[c * M + m]);
-      router.push(signals.center.map((c) => dot(theta, c)));
+      router.push(signals.center.map((c) => dataScale * dot(theta, c)));
     }
     return { experts, router };
   }

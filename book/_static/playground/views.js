@@ -15,6 +15,7 @@ import {
 } from "../live/draw.js";
 
 const GAP = 14;
+const LEAST_BAR = 0.1; // no scale is finer, so that what does not grow is not seen to
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 /** One box for each cluster: own feature across, feature noise up, colour = expert. */
@@ -74,7 +75,7 @@ export const curvesPicture = {
     const { settings, history, ceiling, last } = data;
     const frame = { left: 42, right: width - 14 };
     const x = [0, last];
-    const xTicks = [0, 1].map((share) => [share * last, `${share ? "step " : ""}${share * last}`]);
+    const xTicks = [[0, "0"]];
     const mixture = data.router.length > 0;
     const red = legible("#B3261E", inks, 4.5);
     context.font = font(11);
@@ -98,9 +99,16 @@ export const curvesPicture = {
       color: inks.text,
       width: 2.25,
     });
-    text(context, "accuracy: held-out (dark), training (pale)", 0, 8, { color: inks.text });
+    if (ceiling) {
+      const place = { color: red, align: "right", halo: inks.paper };
+      const words = `no single expert gets above ${percent(ceiling)}`;
+      text(context, words, frame.right, sy(ceiling) + 11, place);
+    }
+    text(context, "accuracy: held-out (bold), training (thin)", 0, 8, { color: inks.text });
 
-    if (!mixture) return; // a single expert: nothing is dispatched
+    const end = (bottom) =>
+      text(context, `${last} steps`, frame.right, bottom + 12, { color: inks.muted, align: "right" });
+    if (!mixture) return end(upper.bottom); // a single expert: nothing is dispatched
     const lower = { ...frame, top: 182, bottom: 274 };
     const most = Math.log(settings.K);
     const [ex, ey] = axes(context, lower, {
@@ -114,6 +122,7 @@ export const curvesPicture = {
       inks,
     });
     line(context, history.steps.map(ex), history.entropy.map(ey), { color: inks.text, width: 2.25 });
+    end(lower.bottom);
     text(context, "dispatch entropy: 0 = experts tell the cluster", 0, 164, { color: inks.text });
   },
 };
@@ -125,12 +134,12 @@ export const barsPicture = {
     const { experts, router } = data;
     const M = experts.length;
     const slot = width / M;
-    const rows = [["best filter of each expert along the feature signals", experts, 0]];
+    const rows = [["best filter along the feature signals", experts, 0]];
     if (router.length) rows.push(["router weights along the cluster centres", router, 106]);
     context.font = font(11);
     for (const [title, values, top] of rows) {
-      text(context, title, 0, top + 8, { color: inks.text });
-      const bound = Math.max(1e-9, ...values.flat().map(Math.abs));
+      const bound = Math.max(LEAST_BAR, ...values.flat().map(Math.abs));
+      text(context, `${title}; full height ${bound.toFixed(1)}`, 0, top + 8, { color: inks.text });
       const y = scale([-bound, bound], [top + 98, top + 20]);
       line(context, [0, width], [y(0), y(0)], { color: inks.rule, width: 1 });
       values.forEach((bars, m) => {

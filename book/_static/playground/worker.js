@@ -1,10 +1,9 @@
 // Runs the training beside the page, so that the page stays free. Messages in: start
 // (settings), play, pause, step. Messages out: what to draw, with the number of its run.
 
-import { Simulation } from "./simulation.js";
+import { LEG, Simulation } from "./simulation.js";
 
 const SLICE = 40; // milliseconds of work between two looks at the messages
-export const LEG = 600; // steps after which it pauses by itself
 
 let simulation = null;
 let run = 0;
