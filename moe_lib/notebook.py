@@ -11,7 +11,7 @@ from moe_lib.checks import check_choice
 
 PAPERMILL = "application/papermill.record/"
 #: What the site can draw: each has a script in ``book/_static/live``.
-LIVE_KINDS = ("ceiling", "training")
+LIVE_KINDS = ("ceiling", "factorial", "stages", "training")
 LIVE_DIGITS = 4  # of each number
 
 

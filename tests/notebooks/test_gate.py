@@ -233,6 +233,48 @@ def test_close_numbers_are_not_any_numbers(spoil, tmp_path):
     assert run.returncode == 1, run.stdout + run.stderr
 
 
+LIVE_CELL = """
+from moe_lib.notebook import show_live
+data = {"sign": "a", "curve": [x / 7 for x in range(30)], "chosen": "0123" * 40}
+show_live("ceiling", data, figure="fig-a", label="A figure")
+"""
+
+
+@pytest.fixture(scope="module")
+def live_notebook(tmp_path_factory):
+    """A notebook with a live figure, executed."""
+    notebook = good_notebook()
+    notebook.cells[2].source = LIVE_CELL.strip()
+    tag_close_numbers(notebook)
+    path = save(notebook, tmp_path_factory.mktemp("live"))
+    execute(path)
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "passes"),
+    [
+        ("0123" * 40, "0123" * 39 + "3333", True),  # some examples go elsewhere
+        ("x / 7", "x / 6.99", True),
+        ("0123" * 40, "0123" * 20 + "3333" * 20, False),  # many do
+        ("x / 7", "x / 6", False),
+        ("range(30)", "range(31)", False),
+        ('"a"', '"b"', False),
+        ('"curve"', '"line"', False),
+        ("fig-a", "fig-b", False),
+    ],
+)
+def test_a_live_figure_must_be_nearly_the_same(
+    live_notebook, old, new, passes, tmp_path
+):
+    notebook = copy.deepcopy(live_notebook)
+    source = notebook.cells[2].source.replace('"0123" * 40', f'"{"0123" * 40}"')
+    assert old in source
+    notebook.cells[2].source = source.replace(old, new)
+    run = nbval(save(notebook, tmp_path))
+    assert run.returncode == (0 if passes else 1), run.stdout + run.stderr
+
+
 def test_no_output_of_the_book_is_ignored():
     for path in FOLDER.glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from moe_lib.notebook import LIVE_KINDS
 from moe_lib.plotting import CLUSTER_COLORS, EXPERT_COLORS, MODEL_COLORS
+from moe_lib.results import load_committed
 from moe_lib.theory import additive_error_bound
 from tests.site.conftest import serve
 
 LIVE = Path(__file__).parents[2] / "book" / "_static" / "live"
 FIGURES = {
     "ceiling": ("02_single_expert", "fig-single-gap"),
+    "factorial": ("07_reproduction_audit", "fig-audit-factorial"),
+    "stages": ("06_training_stages", "fig-stages-two"),
     "training": ("05_router_analysis", "fig-router-scrub"),
 }
 FILMS = "05_router_analysis"
@@ -242,6 +246,66 @@ def test_the_dispatch_shown_is_that_of_the_step(chapter):
         np.testing.assert_allclose(
             shares, np.array(data["runs"][0]["counts"][frame][k]) / 10, atol=0.51
         )
+
+
+def test_each_switch_shows_its_cell_of_the_design(chapter):
+    page, figure = chapter("factorial")
+    cells = load_committed("audit_factorial").data["cells"]
+
+    def shown(quantity):
+        label = figure.locator(f"canvas[aria-label^={quantity}]")
+        return label.get_attribute("aria-label")
+
+    def check(place, end, loss, gate):
+        for kind in MODEL_COLORS:
+            name = f"setting {place}, {kind}, {end}, {loss}, {gate}"
+            values = np.array(cells[name]["values"]["clean_accuracy"])
+            low, high = stats.t.interval(
+                0.95, len(values) - 1, values.mean(), stats.sem(values)
+            )
+            words = f"{kind} experts {values.mean():.1f} plus or minus "
+            assert words + f"{(high - low) / 2:.1f}" in shown("accuracy")
+            values = np.array(cells[name]["values"]["clean_entropy"])
+            words = f"{kind} experts {values.mean():.2f} plus or minus "
+            assert words in shown("entropy")
+
+    check(1, "authors", "double_softmax", "noisy_logit")
+    canvas = figure.locator("canvas").first
+    pictures = {ink(page, canvas)}
+    for name, key, cell in (
+        ("one softmax", "Enter", (1, "authors", "cross_entropy", "noisy_logit")),
+        ("Setting 2", "Space", (2, "authors", "cross_entropy", "noisy_logit")),
+        ("paper", "Enter", (2, "paper", "cross_entropy", "noisy_logit")),
+        ("softmax", "Space", (2, "paper", "cross_entropy", "softmax")),
+    ):
+        button = figure.get_by_role("button", name=name, exact=True)
+        assert button.get_attribute("aria-pressed") == "false"
+        button.press(key)
+        assert button.get_attribute("aria-pressed") == "true"
+        assert figure.locator("button[aria-pressed=true]").count() == 4
+        assert f"now {name}: linear experts" in figure.inner_text()
+        check(*cell)
+        pictures.add(ink(page, canvas))
+    assert len(pictures) == 5
+
+
+def test_a_stage_is_named_by_the_entropy_of_the_run(chapter):
+    page, figure = chapter("stages")
+    data = json.loads(page.locator("script.live-figure").first.inner_text())
+    slider = figure.locator("input[type=range]")
+    names = []
+    for frame in (0, 30, 47, 60, 80):
+        slider.fill(str(frame))
+        entropy = data["entropy"]["trained"][frame]
+        share = entropy / np.log(4)
+        bounds = {"exploration": 0.9, "router learning": 0.1, "settled": -1}
+        expected = next(name for name, least in bounds.items() if share > least)
+        names.append(expected)
+        assert words_of(figure) == f"step {2 * frame}: {expected}"
+        equations = data["entropy"]["equations"][frame]
+        said = figure.inner_text()
+        assert f"{entropy:.2f} (equations {equations:.2f})" in said
+    assert set(names) == {"exploration", "router learning", "settled"}
 
 
 # Each film has the same controls.

@@ -5,7 +5,7 @@ import { element } from "./controls.js";
 import { film } from "./film.js";
 
 /** Each has a module of its name that exports render(holder, data). */
-export const KINDS = ["ceiling", "training"];
+export const KINDS = ["ceiling", "factorial", "stages", "training"];
 
 async function bring(script) {
   const { kind, figure, label } = script.dataset;
