@@ -92,7 +92,7 @@ class Playground {
   }
 
   view(name, picture, title) {
-    const canvas = element("canvas", { role: "img" });
+    const canvas = element("canvas", { role: "img", "aria-label": title });
     const holder = element("div", {}, canvas);
     this[name] = new Picture(canvas, picture);
     const heading = element("figcaption", { class: "pg-title" }, title);
