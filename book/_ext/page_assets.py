@@ -78,7 +78,8 @@ MOVING = {
 def add_moving_parts(app, pagename, templatename, context, doctree) -> None:
     """Load the scripts of playground, live figures and films where they are used."""
     body = context.get("body") or ""
-    for script, style in {files for sign, files in MOVING.items() if sign in body}:
+    used = [files for sign, files in MOVING.items() if sign in body]
+    for script, style in dict.fromkeys(used):
         app.add_js_file(script, type="module")
         app.add_css_file(style)
 

@@ -207,8 +207,10 @@ def test_twenty_steps_of_the_authors_are_those_of_the_library(
     right = np.mean(got["after"]["right"])
     assert right == pytest.approx(evaluate_recipe(there, data).accuracy.item())
     if router is not None:
+        logits = data.patch_sum @ router.detach() * recipe.data_scale
         assert got["chosen"] == chosen
-        assert close(got["router"], there.router_weight.detach().flatten(), kind)
+        assert close(got["router"], router.detach().flatten(), kind)
+        assert close(got["logits"], logits.flatten(), kind)
     assert got["losses"][-1] < got["losses"][0]
 
 
@@ -283,6 +285,56 @@ def test_the_ceiling_is_that_of_the_theory(page, alpha, gamma):
         assert here == pytest.approx(1 - additive_error_bound(alpha, gamma))
     except ValueError:  # nothing follows
         assert here is None
+
+
+BUILD = """async (changes) => {
+  const { complete } = await import("/playground/settings.js");
+  const { Simulation } = await import("/playground/simulation.js");
+  const simulation = new Simulation(complete({ n: 400, ...changes }));
+  for (let step = 0; step < 5; step++) simulation.step();
+  const { model, heldOut, history, recipe } = simulation;
+  const fresh = new Simulation(complete({ n: 400, ...changes })).model.expertWeight;
+  const noise = simulation.noiseOf("test_noise", 5);
+  return {
+    weights: [...fresh],
+    told: history.testAccuracy.at(-1),
+    clean: model.forward(heldOut, null).accuracy,
+    noisy: model.forward(heldOut, noise).accuracy,
+    alignments: simulation.alignments(),
+    expert: [...model.expertWeight],
+    router: [...model.routerWeight],
+    feature: simulation.signals.feature.map((row) => [...row]),
+    center: simulation.signals.center.map((row) => [...row]),
+  };
+}"""
+
+
+def test_a_run_of_the_paper_starts_and_is_tested_as_it_says(page):
+    got = page.evaluate(BUILD, {"J": 64})
+    weights = np.array(got["weights"])
+    assert weights.std() == pytest.approx(PAPER.init_scale, rel=0.02)
+    assert (weights**4).mean() / (weights**2).mean() ** 2 == pytest.approx(3, abs=0.2)
+    assert got["told"] == got["clean"] != got["noisy"]
+
+
+def test_a_run_of_the_authors_starts_and_is_tested_as_theirs(page):
+    got = page.evaluate(BUILD, {"J": 64, "recipe": "authors"})
+    bound = AUTHORS.init_scale / 50**0.5
+    weights = np.array(got["weights"])
+    assert 0.99 * bound < np.abs(weights).max() <= bound
+    assert weights.std() == pytest.approx(bound / 3**0.5, rel=0.02)
+    assert got["told"] == got["noisy"] != got["clean"]
+
+
+def test_alignments_are_those_of_the_weights(page):
+    got = page.evaluate(BUILD, {"recipe": "authors"})
+    filters = np.array(got["expert"]).reshape(8, 16, 51)[..., :50]
+    signs = np.array([-1] * 8 + [1] * 8)[:, None]
+    experts = (10 * signs * filters @ np.array(got["feature"]).T).max(axis=1)
+    theta = np.array(got["router"]).reshape(50, 8)
+    router = 10 * theta.T @ np.array(got["center"]).T
+    assert np.allclose(got["alignments"]["experts"], experts, atol=1e-6)
+    assert np.allclose(got["alignments"]["router"], router, atol=1e-6)
 
 
 # The examples are those of Definition 3.1.

@@ -56,7 +56,7 @@ export function player(holder, { last, label, describe, show, start = 0, beat = 
     value: start,
     "aria-label": label,
   });
-  const words = element("output", { class: "live-words" });
+  const words = element("output", { class: "live-words", "aria-live": "off" });
   const go = (frame) => {
     const at = Math.max(0, Math.min(last, frame));
     slider.value = at;

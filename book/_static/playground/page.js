@@ -2,23 +2,49 @@
 
 import { Picture, dispatchTable } from "../live/draw.js";
 import { button, dress, element, still } from "../live/controls.js";
-import { FIELDS, PRESETS, changesFrom, complaint, complete, conflict } from "./settings.js";
-import { format, parse, read, write } from "./settings.js";
+import {
+  FIELDS,
+  PRESETS,
+  changesFrom,
+  complaint,
+  complete,
+  conflict,
+  format,
+  idle,
+  isState,
+  parse,
+  read,
+  write,
+} from "./settings.js";
+import { recipeOf } from "./recipes.js";
 import { LEG, ceiling } from "./simulation.js";
 import { barsPicture, curvesPicture, examplesPicture, percent, verdict } from "./views.js";
 
 const CALM = 500; // milliseconds between two pictures where motion is not wanted
-const QUICK = ["model", "activation", "gamma"]; // always in sight; the rest is folded
+const QUICK = ["model", "activation"]; // always in sight, with a slider; the rest is folded
+const SETTLED = 15; // steps for which a sentence must hold before it is shown
 
 class Playground {
   constructor(root) {
     this.root = root;
     this.run = 0;
+    this.command = 0;
     this.build();
     this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }) => data.run === this.run && this.receive(data);
-    this.worker.onerror = () => this.say(["The training stopped with an error; reload the page."]);
-    window.addEventListener("hashchange", () => this.load(location.hash));
+    this.worker.onerror = () => {
+      this.setPlaying(false);
+      this.say(["The training does not run: this browser may lack module workers, or a file is missing."]);
+    };
+    window.addEventListener("hashchange", () => isState(location.hash) && this.load(location.hash));
+    for (const link of document.querySelectorAll('a[href^="#preset="]')) {
+      link.addEventListener("click", (event) => {
+        event.preventDefault();
+        this.load(link.hash, true);
+        root.scrollIntoView();
+        this.play.focus();
+      });
+    }
     this.load(location.hash);
   }
 
@@ -56,14 +82,17 @@ class Playground {
       element(
         "div",
         { class: "pg-quick" },
-        ...quick.slice(0, 2),
+        ...quick,
         element("label", { class: "pg-slider" }, "Feature noise up to ", this.loudest, this.slider)
       ),
       element(
         "div",
         { class: "live-transport", role: "group", "aria-label": "Training" },
         this.play,
-        button("step", "Step", () => this.worker.postMessage({ action: "step" })),
+        button("step", "Step", () => {
+          this.send("step");
+          this.setPlaying(false);
+        }),
         button("reset", "Reset", () => this.start(false))
       ),
       this.messages,
@@ -86,7 +115,7 @@ class Playground {
         "details",
         { class: "pg-settings" },
         element("summary", {}, "All settings"),
-        element("div", { class: "pg-fields" }, quick[2], ...rest.map((key) => this.field(key)))
+        element("div", { class: "pg-fields" }, ...rest.map((key) => this.field(key)))
       )
     );
   }
@@ -102,7 +131,7 @@ class Playground {
   /** The input or inputs of one setting, with a place for its message. */
   field(key) {
     const { label, choices, range, flag } = FIELDS[key];
-    const error = element("span", { class: "pg-error", id: `pg-error-${key}` });
+    const error = element("span", { class: "pg-error", id: `pg-error-${key}`, role: "status" });
     const input = (attributes) => {
       const made = element("input", { "aria-describedby": error.id, name: key, ...attributes });
       made.addEventListener("change", () => this.change(key, this.wordsOf(key)));
@@ -142,16 +171,17 @@ class Playground {
     let [value, rule] = read(key, words);
     let blamed = key;
     const next = { ...this.settings, [key]: value };
-    if (["recipe", "model", "activation"].includes(key)) {
+    if (!rule) {
+      const broken = conflict(next);
+      if (broken) [[blamed], rule] = broken;
+    }
+    if (rule) return this.refuse(key, complaint(blamed, rule, blamed === key ? words : write(next[blamed])));
+    const [before, after] = [recipeOf(this.settings), recipeOf(next)];
+    if (before.expertLr !== after.expertLr || before.routerLr !== after.routerLr) {
       // Another recipe brings its own learning rates.
       delete next.expert_lr;
       delete next.router_lr;
     }
-    if (!rule) {
-      const broken = conflict(next);
-      if (broken) [blamed, rule] = broken;
-    }
-    if (rule) return this.refuse(key, complaint(blamed, rule, blamed === key ? words : write(next[blamed])));
     this.settings = complete(next);
     history.replaceState(null, "", format(this.preset, changesFrom(this.preset, this.settings)));
     this.say([]);
@@ -160,6 +190,7 @@ class Playground {
 
   refuse(key, message) {
     this.inputs[key].forEach((input) => input.setAttribute("aria-invalid", "true"));
+    if (this.inputs[key][0].type !== "text") this.put(key);
     this.root.querySelector(`#pg-error-${key}`).textContent = message;
     if (QUICK.includes(key)) this.say([message]);
   }
@@ -176,16 +207,25 @@ class Playground {
     this.messages.replaceChildren(...messages.map((words) => element("p", {}, words)));
   }
 
-  /** Show in the controls what is set. */
+  /** Show in the controls of one setting what is set. */
+  put(key) {
+    const words = write(this.settings[key]);
+    const { choices, flag } = FIELDS[key];
+    this.inputs[key].forEach((input, i) => {
+      if (choices) input.checked = input.value === words;
+      else if (flag) input.checked = words === "1";
+      else input.value = words.split(",")[i];
+    });
+  }
+
+  /** Show in all controls what is set. */
   fill() {
+    const without = idle(this.settings);
     for (const [key, inputs] of Object.entries(this.inputs)) {
-      const words = write(this.settings[key]);
-      const { choices, flag } = FIELDS[key];
-      inputs.forEach((input, i) => {
+      this.put(key);
+      inputs.forEach((input) => {
         input.removeAttribute("aria-invalid");
-        if (choices) input.checked = input.value === words;
-        else if (flag) input.checked = words === "1";
-        else input.value = words.split(",")[i];
+        input.disabled = without.includes(key);
       });
       this.root.querySelector(`#pg-error-${key}`).textContent = "";
     }
@@ -203,14 +243,19 @@ class Playground {
     this.run += 1;
     this.fill();
     this.ceiling = ceiling(this.settings.alpha, this.settings.gamma);
-    this.worker.postMessage({ action: "start", run: this.run, settings: this.settings });
-    if (play) this.worker.postMessage({ action: "play" });
+    this.send("start", { run: this.run, settings: this.settings });
+    if (play) this.send("play");
     this.setPlaying(play);
   }
 
   toggle() {
-    this.worker.postMessage({ action: this.playing ? "pause" : "play" });
+    this.send(this.playing ? "pause" : "play");
     this.setPlaying(!this.playing);
+  }
+
+  send(action, more = {}) {
+    this.command += 1;
+    this.worker.postMessage({ action, command: this.command, ...more });
   }
 
   setPlaying(playing) {
@@ -220,7 +265,8 @@ class Playground {
 
   receive(state) {
     this.state = state;
-    if (!state.playing && state.steps > 0) this.setPlaying(false);
+    // What answers an older message says nothing about the button.
+    if (state.command === this.command) this.setPlaying(state.playing);
     if (this.drawing) return;
     this.drawing = true;
     const draw = () => {
@@ -233,6 +279,7 @@ class Playground {
 
   draw() {
     const { settings, ceiling, state } = this;
+    if (state.run !== this.run) return; // other settings have been asked for since
     const last = LEG * Math.max(1, Math.ceil(state.steps / LEG));
     const shown = { ...state, settings, ceiling, last };
     const numbers = {
@@ -242,8 +289,7 @@ class Playground {
       loss: state.loss.toFixed(3),
     };
     for (const [name, words] of Object.entries(numbers)) this.numbers[name].textContent = words;
-    const words = verdict(shown);
-    if (this.verdict.textContent !== words) this.verdict.textContent = words;
+    this.conclude(shown);
     this.examples.show(shown);
     this.curves.show(shown);
     this.bars.show(shown);
@@ -252,16 +298,26 @@ class Playground {
     if (!this.playing) this.describe(shown);
   }
 
+  /** Say what is to be seen, once it has held for a while. */
+  conclude(shown) {
+    const words = verdict(shown);
+    if (words !== this.concluding?.words) this.concluding = { words, since: shown.steps };
+    const settled = !this.playing || shown.steps - this.concluding.since >= SETTLED;
+    if (!settled || this.verdict.textContent === words) return;
+    this.verdict.textContent = words;
+    this.describe(shown);
+  }
+
   /** Words for those who cannot see the pictures, when they stand still. */
   describe({ steps, entropy, testAccuracy, points, ceiling: top }) {
     const wrong = points.right.reduce((sum, right) => sum + !right, 0);
     const name = (picture, words) => picture.canvas.setAttribute("aria-label", words);
     name(this.examples, `${points.right.length} examples after step ${steps}, ${wrong} answered wrong.`);
     const limit = top ? `; ceiling of a single expert ${percent(top)}` : "";
+    const mixed = this.state.router.length ? `; dispatch entropy ${entropy.toFixed(2)}` : "";
     name(
       this.curves,
-      `Curves over ${steps} steps: held-out accuracy ${percent(testAccuracy)}${limit}; ` +
-        `dispatch entropy ${entropy.toFixed(2)}.`
+      `Curves over ${steps} steps: held-out accuracy ${percent(testAccuracy)}${limit}${mixed}.`
     );
     const best = this.state.experts.map((row, m) => `${m}: ${row.indexOf(Math.max(...row))}`);
     name(this.bars, `The feature signal that each expert points at most: ${best.join(", ")}.`);

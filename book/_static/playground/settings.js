@@ -4,7 +4,8 @@
 import { ACTIVATIONS } from "./model.js";
 import { recipeOf } from "./recipes.js";
 
-// Keys are those of the address. Ranges keep a step short and the page small.
+// Keys are those of the address. Ranges keep a step short, the page small, and a colour for
+// each expert and each cluster.
 export const FIELDS = {
   model: { label: "Model", choices: { mixture: "mixture", single: "single" } },
   activation: {
@@ -14,9 +15,9 @@ export const FIELDS = {
   gamma: { label: "Feature noise γ", range: [0.05, 10] },
   alpha: { label: "Feature signal α", range: [0.05, 10] },
   sigma_p: { label: "Gaussian noise σₚ", number: [0, 5] },
-  M: { label: "Experts M", integer: [1, 16] },
+  M: { label: "Experts M", integer: [1, 8] },
   J: { label: "Filters per expert J", integer: [1, 128] },
-  K: { label: "Clusters K", integer: [2, 8] },
+  K: { label: "Clusters K", integer: [2, 6] },
   d: { label: "Dimensions d", integer: [4, 200] },
   P: { label: "Patches P", integer: [3, 8] },
   n: { label: "Examples n", integer: [100, 8000] },
@@ -58,6 +59,12 @@ export const PRESETS = {
 };
 export const FIRST_PRESET = "nonlinear";
 
+/** What has no effect with these settings. */
+export function idle({ model, recipe }) {
+  if (model === "mixture") return [];
+  return ["M", "router_lr", "noise", ...(recipe === "authors" ? ["normalised"] : [])];
+}
+
 /** All values of a preset, or of the usual setting with `changes`. */
 export function complete(changes) {
   const chosen = { ...USUAL, ...changes };
@@ -66,7 +73,8 @@ export function complete(changes) {
 }
 
 const isNumber = (value, [low, high]) => Number.isFinite(value) && low <= value && value <= high;
-const number = (words) => (words.trim() === "" ? NaN : Number(words));
+const DECIMAL = /^\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*$/i;
+const number = (words) => (DECIMAL.test(words) ? Number(words) : NaN);
 
 /** Read one value from text. @returns [value] or [undefined, the rule it breaks] */
 export function read(key, words) {
@@ -92,26 +100,31 @@ export function read(key, words) {
   return fine ? [value] : [undefined, `must be ${kind} from ${low} to ${high}`];
 }
 
-/** Rules between values: [wrong, the key to blame, the rule]. */
+/** Rules between values: [wrong, the keys, the first to blame, and the rule]. */
 const RULES = [
   [
     ({ K, d }) => 2 * K > d,
-    "K",
+    ["K", "d"],
     ({ d }) => `must be at most d / 2 = ${d / 2}, so that 2 K signals can be orthogonal`,
   ],
   [
     ({ recipe, J }) => recipe === "authors" && J % 2 === 1,
-    "J",
+    ["J", "recipe"],
     () => "must be even in the authors' recipe, which has two heads",
   ],
   [
+    ({ recipe, model, noise }) => recipe === "authors" && model === "mixture" && !noise,
+    ["noise", "recipe"],
+    () => "must be on in the authors' recipe, where the noisy score is the gate",
+  ],
+  [
     ({ n, P, d }) => n * P * d > 2e6,
-    "n",
+    ["n", "P", "d"],
     ({ P, d }) => `must be at most ${Math.floor(2e6 / P / d)} with this P and d`,
   ],
 ];
 
-/** The first rule between values that is broken, as [key, rule], or null. */
+/** The first rule between values that is broken, as [keys, rule], or null. */
 export function conflict(settings) {
   const found = RULES.find(([wrong]) => wrong(settings));
   return found ? [found[1], found[2](settings)] : null;
@@ -122,11 +135,14 @@ export const write = (value) =>
 
 export const complaint = (key, rule, words) => `${FIELDS[key].label} ${rule}; got ${words.trim() || "nothing"}.`;
 
+/** Tell an address that sets something from one that names a place in the page. */
+export const isState = (hash) => hash.includes("=");
+
 /** Read the address. @returns preset, changes to it, autoplay, and messages */
 export function parse(hash) {
   const messages = [];
   const changes = {};
-  const words = new URLSearchParams(hash.replace(/^#/, ""));
+  const words = new URLSearchParams(isState(hash) ? hash.slice(1) : "");
   const autoplay = words.get("autoplay") === "1";
   let preset = words.get("preset") ?? FIRST_PRESET;
   if (!Object.hasOwn(PRESETS, preset)) {
@@ -146,11 +162,10 @@ export function parse(hash) {
     else changes[key] = value;
   }
   const settings = () => complete({ ...PRESETS[preset].changes, ...changes });
-  const broken = conflict(settings());
-  if (broken) {
-    const [key, rule] = broken;
-    messages.push(complaint(key, rule, write(settings()[key])));
-    for (const related of ["K", "d", "J", "n", "P"]) delete changes[related];
+  for (let broken; (broken = conflict(settings())); ) {
+    const [keys, rule] = broken;
+    messages.push(complaint(keys[0], rule, write(settings()[keys[0]])));
+    for (const key of keys) delete changes[key];
   }
   return { preset, changes, settings: settings(), autoplay, messages };
 }

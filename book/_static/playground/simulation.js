@@ -35,7 +35,7 @@ export function ceiling(alpha, gamma) {
 export class Simulation {
   /** @param settings a complete set of values, as checked by settings.js */
   constructor(settings) {
-    const { seed, model, n, K, J, d } = settings;
+    const { seed, model, n, J, d } = settings;
     const M = model === "single" ? 1 : settings.M;
     const recipe = recipeOf(settings);
     Object.assign(this, { settings, recipe, numExperts: M });
@@ -59,8 +59,14 @@ export class Simulation {
       model === "single" ? null : new Float32Array(d * M)
     );
     this.noise = new Float32Array(n * M);
-    this.clusterSizes = new Array(K).fill(0);
-    this.history = { steps: [], entropy: [], trainAccuracy: [], testSteps: [], testAccuracy: [] };
+    this.history = {
+      steps: [],
+      entropy: [],
+      trainAccuracy: [],
+      testSteps: [],
+      testAccuracy: [],
+      testEntropy: [],
+    };
     this.look();
   }
 
@@ -85,27 +91,31 @@ export class Simulation {
   look() {
     const noise = this.noiseOf("router_noise", 0);
     this.seen = this.model.forward(this.data, noise);
-    this.counts = this.countsOf(this.seen.expertIndex);
+    this.counts = this.countsOf(this.train, this.seen.expertIndex);
     this.evaluate();
   }
 
   note(seen) {
     this.seen = seen;
-    this.counts = this.countsOf(seen.expertIndex);
+    this.counts = this.countsOf(this.train, seen.expertIndex);
     this.history.steps.push(this.steps - 1);
     this.history.entropy.push(dispatchEntropy(this.counts));
     this.history.trainAccuracy.push(seen.accuracy);
   }
 
+  /** Look at the held-out examples, unless that has been done at this step. */
   evaluate() {
+    if (this.history.testSteps.at(-1) === this.steps) return;
     const noise = this.recipe.testNoise ? this.noiseOf("test_noise", this.steps) : null;
     this.history.testSteps.push(this.steps);
-    this.history.testAccuracy.push(this.model.forward(this.heldOut, noise).accuracy);
+    const { accuracy, expertIndex } = this.model.forward(this.heldOut, noise);
+    this.history.testAccuracy.push(accuracy);
+    this.history.testEntropy.push(dispatchEntropy(this.countsOf(this.test, expertIndex)));
   }
 
-  countsOf(expertIndex) {
+  countsOf({ cluster }, expertIndex) {
     const counts = Array.from({ length: this.settings.K }, () => new Array(this.numExperts).fill(0));
-    expertIndex.forEach((m, i) => (counts[this.train.cluster[i]][m] += 1));
+    expertIndex.forEach((m, i) => (counts[cluster[i]][m] += 1));
     return counts;
   }
 
@@ -141,6 +151,7 @@ export class Simulation {
       trainAccuracy: seen.accuracy,
       testAccuracy: this.history.testAccuracy.at(-1),
       entropy: dispatchEntropy(this.counts),
+      testEntropy: this.history.testEntropy.at(-1),
       counts: this.counts,
       history: this.history,
       ...this.alignments(),

@@ -16,7 +16,7 @@ import {
 
 const GAP = 14;
 const LEAST_BAR = 0.1; // no scale is finer, so that what does not grow is not seen to
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 /** One box for each cluster: own feature across, feature noise up, colour = expert. */
 export const examplesPicture = {
@@ -92,8 +92,6 @@ export const curvesPicture = {
     if (ceiling) {
       const level = sy(ceiling);
       line(context, [frame.left, frame.right], [level, level], { color: red, dash: [5, 4] });
-      const words = `no single expert gets above ${percent(ceiling)}`;
-      text(context, words, frame.right, level + 10, { color: red, align: "right" });
     }
     line(context, at(history.testSteps), history.testAccuracy.map(clamp), {
       color: inks.text,
@@ -101,10 +99,10 @@ export const curvesPicture = {
     });
     if (ceiling) {
       const place = { color: red, align: "right", halo: inks.paper };
-      const words = `no single expert gets above ${percent(ceiling)}`;
+      const words = `ceiling of any single expert, held-out: ${percent(ceiling)}`;
       text(context, words, frame.right, sy(ceiling) + 11, place);
     }
-    text(context, "accuracy: held-out (bold), training (thin)", 0, 8, { color: inks.text });
+    text(context, "accuracy: held-out (bold), training under noise (thin)", 0, 8, { color: inks.text });
 
     const end = (bottom) =>
       text(context, `${last} steps`, frame.right, bottom + 12, { color: inks.muted, align: "right" });
@@ -123,7 +121,11 @@ export const curvesPicture = {
     });
     line(context, history.steps.map(ex), history.entropy.map(ey), { color: inks.text, width: 2.25 });
     end(lower.bottom);
-    text(context, "dispatch entropy: 0 = experts tell the cluster", 0, 164, { color: inks.text });
+    line(context, history.testSteps.map(ex), history.testEntropy.map(ey), {
+      color: mix(inks.paper, inks.text, 0.5),
+      width: 1.25,
+    });
+    text(context, "dispatch entropy: under noise (bold), held-out (thin)", 0, 164, { color: inks.text });
   },
 };
 
@@ -162,38 +164,58 @@ export const barsPicture = {
   },
 };
 
+/** The least share of one cluster in an expert, of experts with 1 % of the examples. */
+function purity(counts) {
+  const columns = counts[0].map((_, m) => counts.map((row) => row[m]));
+  const sums = columns.map((column) => column.reduce((a, b) => a + b, 0));
+  const total = sums.reduce((a, b) => a + b, 0);
+  const inUse = columns.filter((_, m) => sums[m] >= 0.01 * total);
+  return Math.min(...inUse.map((column) => Math.max(...column) / column.reduce((a, b) => a + b, 0)));
+}
+
+/** Of the crosses, the share where the feature noise is louder and says the opposite. */
+function misled({ right, feature, featureNoise }) {
+  const wrong = [...right.keys()].filter((i) => !right[i]);
+  const louder = wrong.filter((i) => -featureNoise[i] * Math.sign(feature[i]) > Math.abs(feature[i]));
+  return louder.length / wrong.length;
+}
+
 /** What is to be seen, in one sentence, from measured quantities only. */
-export function verdict({ settings, steps, loss, entropy, testAccuracy, ceiling }) {
+export function verdict({ settings, ...now }) {
+  const { steps, loss, entropy, testEntropy, testAccuracy, counts, points, ceiling } = now;
+  const most = Math.log(settings.K);
   if (steps === 0) {
     return "Press Play. Colours are experts, boxes are clusters that no part of the model is told of.";
   }
+  if (!(loss < 5)) return "The steps are too long: the training has blown up.";
   if (settings.activation === "relu" && settings.recipe === "paper") {
     return "ReLU answers are never negative, so with one head nothing is labelled −1: choose the authors’ recipe, which has two.";
   }
   if (settings.model === "single") {
-    return ceiling
-      ? "One expert: the crosses are errors, and they sit where the feature noise says the opposite of the signal, louder."
-      : "One expert, and no ceiling: here, strength alone tells signal from noise.";
+    if (!ceiling) return "One expert, and no ceiling: here, strength alone tells signal from noise.";
+    return misled(points) > 0.8
+      ? "One expert: most crosses sit where the feature noise is louder than the signal and says the opposite."
+      : "One expert must answer everything. Watch where the crosses gather.";
   }
-  if (steps > 100 && loss > 0.692) {
+  if (steps > 100 && Math.abs(loss - Math.LN2) < 0.002) {
     return "Stuck: the loss is still ln 2 = 0.693. Some answers have the right sign, but nothing grows.";
   }
-  if (entropy < 0.05) {
-    const perfect = testAccuracy > 0.99;
-    return perfect
-      ? "Solved: every expert in use serves one cluster, which it was never told of."
-      : "Every expert in use serves one cluster now; the experts are still learning.";
+  if (purity(counts) > 0.95) {
+    return testAccuracy > 0.99
+      ? "Solved: each expert in use serves one cluster, which it was never told of."
+      : "Each expert in use serves one cluster now; the experts are still learning.";
   }
   if (settings.M < settings.K && steps > 150) {
-    return "Fewer experts than clusters: some cluster must share, and sharing costs accuracy.";
+    return "Fewer experts than clusters: somebody has to share.";
   }
-  if (entropy > 0.9 && testAccuracy > 0.9) {
+  if (testEntropy > 0.6 * most && testAccuracy > 0.9) {
     return "Most answers are right, and yet no expert stands for a cluster: the colours cut through the boxes.";
   }
-  if (entropy > 0.9 * Math.log(settings.K)) {
+  if (testEntropy < 0.25 * most && entropy > 0.75 * most) {
+    return "The router leans the right way already; its lead is still small against the noise, so colours stay mixed.";
+  }
+  if (entropy > 0.9 * most) {
     return "The dispatch is still close to blind: the experts make up their minds first.";
   }
   return "The router is dividing the work: look for boxes that turn to one colour.";
 }
-
-export { percent };
