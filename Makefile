@@ -31,7 +31,7 @@ book: $(STAMP) ## build the site from the committed outputs
 	rm -rf _build/html _build/.doctrees
 	$(BIN)/jupyter-book build . -W -n --keep-going
 	@echo "The book is at $(CURDIR)/$(SITE)/index.html"
-	@echo "Open that file in a browser, or run: make serve"
+	@echo "Open that file in a browser; the playground needs a server: make serve"
 
 test: book ## every test: library, notebooks against their outputs, built site
 	$(BIN)/python -m pytest tests notebooks -n 2 --dist loadfile \

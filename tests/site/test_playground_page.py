@@ -101,7 +101,7 @@ STORIES = {
     "no-noise": (
         400,
         lambda s: s["testAccuracy"] > 0.9 and 0.1 < s["dispatchEntropy"] < 1,
-        "The router is dividing the work",
+        "The router divides the work",
     ),
     "plain-gd": (
         150,
@@ -310,8 +310,8 @@ def focusable(page):
 
 
 STOPS = [
-    *("One expert", "Linear mixture", "Cubic mixture", "Too few", "No noise"),
-    *("Plain descent", "pg-model", "pg-activation", "range", "Play", "Step", "Reset"),
+    *("One expert", "Linear mixture", "Cubic mixture", "Too few experts"),
+    *("No routing noise", "Plain gradient", "pg-model", "pg-activation", "range", "Play", "Step", "Reset"),
     *("All settings", "gamma", "gamma", "alpha", "alpha", "sigma_p", "M", "J", "K"),
     *("d", "P", "n", "expert_lr", "router_lr", "noise", "normalised", "pg-recipe"),
     "seed",
@@ -351,7 +351,7 @@ def test_buttons_work_by_keyboard(visit, key):
     wait_for_steps(page, 3)
     page.keyboard.press(key)
     page.get_by_role("button", name="Play", exact=True).wait_for()
-    page.get_by_role("button", name="Too few", exact=True).focus()
+    page.get_by_role("button", name="Too few experts", exact=True).focus()
     page.keyboard.press(key)
     page.wait_for_function("location.hash === '#preset=too-few'")
 

@@ -125,6 +125,8 @@ export function render(holder, numbers) {
   const signs = numbers.marks.map(({ sign }) => element("span", { "aria-hidden": "true" }, sign));
   const found = numbers.marks.map(() => element("b"));
   const key = numbers.marks.map(({ name }, i) => element("li", {}, signs[i], ` ${name} `, found[i]));
+  const transport = element("div");
+  holder.prepend(transport);
   const pictures = [
     new Picture(strengths, { height: (width) => Math.min(width, 300), paint: drawStrengths }),
     new Picture(curves, {
@@ -137,7 +139,7 @@ export function render(holder, numbers) {
       },
     }),
   ];
-  player(holder, {
+  player(transport, {
     last: 10 * (TO - FROM),
     start: Math.round(10 * (numbers.start - FROM)),
     label: "Strongest decoy",

@@ -151,12 +151,44 @@ export function axes(context, frame, { x, y, xTicks, yTicks, inks: ink }) {
 }
 
 /**
+ * Bars for each expert, one for each cluster, in rows with a scale each.
+ * @param rows of { title, values [M][K], range: all the numbers that the scale must hold }
+ */
+export function clusterBars(context, { width, height, inks: ink, rows }) {
+  const experts = rows[0].values.length;
+  const deep = (height - 20) / rows.length;
+  const slot = width / experts;
+  rows.forEach(({ title, values, range }, row) => {
+    const top = row * deep;
+    const [low, high] = [Math.min(0, ...range), Math.max(...range)];
+    const y = scale([low, high], [top + deep - 10, top + 20]);
+    text(context, title, 0, top + 8, { color: ink.text });
+    text(context, `scale to ${high.toFixed(1)}`, width, top + 8, { color: ink.muted, align: "right" });
+    line(context, [0, width], [y(0), y(0)], { color: ink.rule, width: 1 });
+    values.forEach((bars, m) => {
+      const wide = Math.min(12, (0.76 * slot) / bars.length);
+      const start = slot * (m + 0.5) - (wide * bars.length) / 2;
+      bars.forEach((value, k) => {
+        context.fillStyle = legible(cycle(CLUSTER_COLORS, k), ink);
+        context.fillRect(start + k * wide, y(0), wide - 1, y(value) - y(0));
+      });
+    });
+  });
+  context.font = font(12, "600");
+  for (let m = 0; m < experts; m++) {
+    const words = slot < 60 ? `${m}` : `expert ${m}`;
+    const color = legible(cycle(EXPERT_COLORS, m), ink, 4.5);
+    text(context, words, slot * (m + 0.5), height - 8, { color, align: "center" });
+  }
+}
+
+/**
  * Fill a table with who gets what: a row for each cluster, a column for each expert,
  * the share of the cluster in percent. Cells are kept, so that an update is cheap.
  */
 export function dispatchTable(table, counts) {
   const [K, M] = [counts.length, counts[0].length];
-  const { dark, paper, text: ink } = inks();
+  const now = inks();
   if (table.rows.length !== K + 1 || table.rows[0].cells.length !== M + 1) {
     const heads = counts[0].map((_, m) => `<th scope="col"><b>${m}</b></th>`).join("");
     const row = (_, k) =>
@@ -164,25 +196,21 @@ export function dispatchTable(table, counts) {
     table.tHead.innerHTML = `<tr><td><small>cluster \\ expert</small></td>${heads}</tr>`;
     table.tBodies[0].innerHTML = counts.map(row).join("");
   }
-  const head = (cell, color) => {
-    const ground = mix(paper, color, dark ? 0.75 : 0.6);
-    const label = cell.firstChild;
-    label.style.background = ground;
-    label.style.color = contrast(ground, "#000000") > contrast(ground, "#ffffff") ? "#000" : "#fff";
+  // Cells are grey, so that no colour of a cluster looks like one of an expert.
+  const fill = (style, ground) => {
+    const dark = contrast(ground, "#ffffff") > contrast(ground, "#000000");
+    Object.assign(style, { background: ground, color: dark ? "#ffffff" : "#000000" });
   };
-  counts[0].forEach((_, m) => head(table.rows[0].cells[m + 1], cycle(EXPERT_COLORS, m)));
+  const chip = (cell, color) => fill(cell.firstChild.style, legible(color, now));
+  counts[0].forEach((_, m) => chip(table.rows[0].cells[m + 1], cycle(EXPERT_COLORS, m)));
   counts.forEach((row, k) => {
     const cells = table.rows[k + 1].cells;
-    head(cells[0], cycle(CLUSTER_COLORS, k));
+    chip(cells[0], cycle(CLUSTER_COLORS, k));
     const total = Math.max(1, row.reduce((sum, count) => sum + count, 0));
     row.forEach((count, m) => {
       const share = count / total;
-      const ground = mix(paper, cycle(CLUSTER_COLORS, k), share);
-      const light = contrast(ground, "#ffffff") > contrast(ground, "#000000");
-      const cell = cells[m + 1];
-      cell.style.background = ground;
-      cell.style.color = share < 0.01 ? ink : light ? "#ffffff" : "#000000";
-      cell.textContent = share < 0.005 ? "" : `${Math.round(100 * share)}`;
+      fill(cells[m + 1].style, mix(now.paper, now.text, 0.8 * share));
+      cells[m + 1].textContent = share < 0.005 ? "" : `${Math.round(100 * share)}`;
     });
   });
 }

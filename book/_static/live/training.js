@@ -6,6 +6,7 @@ import {
   EXPERT_COLORS,
   Picture,
   axes,
+  clusterBars,
   cycle,
   dispatchTable,
   font,
@@ -58,37 +59,13 @@ function drawEntropy(context, { width, height, inks, data: { run, steps, frame }
 
 /** Three rows of bars, an expert in each column, a cluster in each colour. */
 function drawBars(context, { width, height, inks, data: { run, frame } }) {
-  const [filters, router] = [run.filters.flat(2), [...run.center.flat(2), ...run.feature.flat(2)]];
+  const routers = [...run.center.flat(2), ...run.feature.flat(2)];
   const rows = [
-    ["best filter along the feature signals", run.filters, filters],
-    ["router along the cluster centres", run.center, router],
-    ["router along the feature signals", run.feature, router],
-  ];
-  const [experts, deep] = [run.filters[0].length, (height - 20) / rows.length];
-  const slot = width / experts;
-  rows.forEach(([title, values, all], row) => {
-    const [top, most] = [row * deep, Math.max(...all)];
-    const y = scale([Math.min(0, ...all), most], [top + deep - 10, top + 20]);
-    context.font = font(12);
-    text(context, title, 0, top + 8, { color: inks.text });
-    const range = `scale to ${most.toFixed(1)}`;
-    text(context, range, width, top + 8, { color: inks.muted, align: "right" });
-    line(context, [0, width], [y(0), y(0)], { color: inks.rule, width: 1 });
-    values[frame].forEach((bars, m) => {
-      const wide = Math.min(12, (0.76 * slot) / bars.length);
-      const start = slot * (m + 0.5) - (wide * bars.length) / 2;
-      bars.forEach((value, k) => {
-        context.fillStyle = legible(cycle(CLUSTER_COLORS, k), inks);
-        context.fillRect(start + k * wide, y(0), wide - 1, y(value) - y(0));
-      });
-    });
-  });
-  context.font = font(12, "600");
-  for (let m = 0; m < experts; m++) {
-    const words = slot < 60 ? `${m}` : `expert ${m}`;
-    const color = legible(cycle(EXPERT_COLORS, m), inks, 4.5);
-    text(context, words, slot * (m + 0.5), height - 8, { color, align: "center" });
-  }
+    ["best filter along the feature signals", run.filters, run.filters.flat(2)],
+    ["router along the cluster centres", run.center, routers],
+    ["router along the feature signals", run.feature, routers],
+  ].map(([title, values, range]) => ({ title, values: values[frame], range }));
+  clusterBars(context, { width, height, inks, rows });
 }
 
 export function render(holder, { points, clusters, steps, runs }) {

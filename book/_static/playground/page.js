@@ -22,6 +22,7 @@ import { barsPicture, curvesPicture, examplesPicture, percent, verdict } from ".
 
 const CALM = 500; // milliseconds between two pictures where motion is not wanted
 const QUICK = ["model", "activation"]; // always in sight, with a slider; the rest is folded
+const NUMBERS = ["step", "accuracy, held-out", "accuracy, in the boxes", "dispatch entropy"];
 const SETTLED = 15; // steps for which a sentence must hold before it is shown
 
 class Playground {
@@ -69,7 +70,7 @@ class Playground {
     });
     this.loudest = element("span");
     this.numbers = Object.fromEntries(
-      ["step", "held-out accuracy", "dispatch entropy", "loss"].map((name) => [name, element("dd")])
+      NUMBERS.map((name) => [name, element("dd")])
     );
     this.messages = element("div", { class: "pg-messages", role: "alert" });
     this.verdict = element("p", { class: "pg-verdict", "aria-live": "polite" });
@@ -83,11 +84,11 @@ class Playground {
         "div",
         { class: "pg-quick" },
         ...quick,
-        element("label", { class: "pg-slider" }, "Feature noise up to ", this.loudest, this.slider)
+        element("label", { class: "pg-slider" }, "Feature noise (decoy) up to ", this.loudest, this.slider)
       ),
       element(
         "div",
-        { class: "live-transport", role: "group", "aria-label": "Training" },
+        { class: "live-transport live-stay", role: "group", "aria-label": "Training" },
         this.play,
         button("step", "Step", () => {
           this.send("step");
@@ -130,7 +131,7 @@ class Playground {
 
   /** The input or inputs of one setting, with a place for its message. */
   field(key) {
-    const { label, choices, range, flag } = FIELDS[key];
+    const { label, choices, range, flag, hint } = FIELDS[key];
     const error = element("span", { class: "pg-error", id: `pg-error-${key}`, role: "status" });
     const input = (attributes) => {
       const made = element("input", { "aria-describedby": error.id, name: key, ...attributes });
@@ -147,14 +148,16 @@ class Playground {
       return group(element("div", { class: "pg-choices" }, ...options));
     }
     if (flag) return element("label", { class: "pg-flag" }, input({ type: "checkbox" }), label, error);
+    const hints = element("small", {}, hint);
     const words = { type: "text", inputmode: "decimal", autocomplete: "off", size: 6 };
     if (range) {
       return group(
         element("label", {}, "from ", input(words)),
-        element("label", {}, " to ", input(words))
+        element("label", {}, " to ", input(words)),
+        hints
       );
     }
-    return element("label", { class: "pg-number" }, label, input(words), error);
+    return element("label", { class: "pg-number" }, label, input(words), hints, error);
   }
 
   // Settings, from the controls or the address.
@@ -282,13 +285,11 @@ class Playground {
     if (state.run !== this.run) return; // other settings have been asked for since
     const last = LEG * Math.max(1, Math.ceil(state.steps / LEG));
     const shown = { ...state, settings, ceiling, last };
-    const numbers = {
-      step: `${state.steps}`,
-      "held-out accuracy": percent(state.testAccuracy),
-      "dispatch entropy": settings.model === "single" ? "–" : state.entropy.toFixed(2),
-      loss: state.loss.toFixed(3),
-    };
-    for (const [name, words] of Object.entries(numbers)) this.numbers[name].textContent = words;
+    const { steps, testAccuracy, trainAccuracy, entropy } = state;
+    const ofMost = `${entropy.toFixed(2)} of ${Math.log(settings.K).toFixed(2)}`;
+    const mixed = settings.model === "single" ? "–" : ofMost;
+    const numbers = [`${steps}`, percent(testAccuracy), percent(trainAccuracy), mixed];
+    NUMBERS.forEach((name, i) => (this.numbers[name].textContent = numbers[i]));
     this.conclude(shown);
     this.examples.show(shown);
     this.curves.show(shown);

@@ -12,21 +12,21 @@ export const FIELDS = {
     label: "Experts",
     choices: Object.fromEntries(ACTIVATIONS.map((name) => [name, name])),
   },
-  gamma: { label: "Feature noise γ", range: [0.05, 10] },
-  alpha: { label: "Feature signal α", range: [0.05, 10] },
-  sigma_p: { label: "Gaussian noise σₚ", number: [0, 5] },
-  M: { label: "Experts M", integer: [1, 8] },
-  J: { label: "Filters per expert J", integer: [1, 128] },
-  K: { label: "Clusters K", integer: [2, 6] },
-  d: { label: "Dimensions d", integer: [4, 200] },
-  P: { label: "Patches P", integer: [3, 8] },
-  n: { label: "Examples n", integer: [100, 8000] },
-  expert_lr: { label: "Expert learning rate η", number: [0, 10] },
-  router_lr: { label: "Router learning rate ηᵣ", number: [0, 100] },
+  gamma: { label: "Feature noise γ", hint: "of another cluster, random sign", range: [0.05, 10] },
+  alpha: { label: "Feature signal α", hint: "tells the label", range: [0.05, 10] },
+  sigma_p: { label: "Gaussian noise σₚ", hint: "of the patches that say nothing", number: [0, 5] },
+  M: { label: "Experts M", hint: "1 to 8", integer: [1, 8] },
+  J: { label: "Filters per expert J", hint: "1 to 128, each a direction", integer: [1, 128] },
+  K: { label: "Clusters K", hint: "2 to 6, hidden", integer: [2, 6] },
+  d: { label: "Dimensions d", hint: "length of a patch", integer: [4, 200] },
+  P: { label: "Patches P", hint: "3 signals, the rest noise", integer: [3, 8] },
+  n: { label: "Examples n", hint: "100 to 8000", integer: [100, 8000] },
+  expert_lr: { label: "Expert learning rate η", hint: "length of a normalised step", number: [0, 10] },
+  router_lr: { label: "Router learning rate ηᵣ", hint: "of plain gradient steps", number: [0, 100] },
   noise: { label: "Routing noise", flag: true },
   normalised: { label: "Normalised gradient", flag: true },
   recipe: { label: "Recipe", choices: { paper: "the paper's", authors: "the authors' code" } },
-  seed: { label: "Seed", integer: [0, 999999] },
+  seed: { label: "Seed", hint: "of data, weights and noise", integer: [0, 999999] },
 };
 
 // Setting 1 of the paper, with fewer examples. Its learning rates are the recipe's.
@@ -53,9 +53,9 @@ export const PRESETS = {
   single: { label: "One expert", changes: { model: "single" } },
   linear: { label: "Linear mixture", changes: { activation: "linear" } },
   nonlinear: { label: "Cubic mixture", changes: {} },
-  "too-few": { label: "Too few", changes: { M: 3 } },
-  "no-noise": { label: "No noise", changes: { noise: false } },
-  "plain-gd": { label: "Plain descent", changes: { normalised: false } },
+  "too-few": { label: "Too few experts", changes: { M: 3 } },
+  "no-noise": { label: "No routing noise", changes: { noise: false } },
+  "plain-gd": { label: "Plain gradient", changes: { normalised: false } },
 };
 export const FIRST_PRESET = "nonlinear";
 
@@ -133,7 +133,8 @@ export function conflict(settings) {
 export const write = (value) =>
   Array.isArray(value) ? value.join(",") : typeof value === "boolean" ? `${+value}` : `${value}`;
 
-export const complaint = (key, rule, words) => `${FIELDS[key].label} ${rule}; got ${words.trim() || "nothing"}.`;
+export const complaint = (key, rule, words) =>
+  `${FIELDS[key].label} ${rule}; got ${words.trim().replace(",", " to ") || "nothing"}.`;
 
 /** Tell an address that sets something from one that names a place in the page. */
 export const isState = (hash) => hash.includes("=");

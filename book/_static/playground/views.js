@@ -4,6 +4,7 @@ import {
   CLUSTER_COLORS,
   EXPERT_COLORS,
   axes,
+  clusterBars,
   cycle,
   font,
   legible,
@@ -14,41 +15,35 @@ import {
   text,
 } from "../live/draw.js";
 
-const GAP = 14;
+const GAP = 12; // between boxes
+const [AXIS, HEAD, FOOT] = [16, 22, 20]; // beside, above and below them
 const LEAST_BAR = 0.1; // no scale is finer, so that what does not grow is not seen to
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-/** One box for each cluster: own feature across, feature noise up, colour = expert. */
+/** A box for each cluster: own signal across, feature noise up, on one scale. */
 export const examplesPicture = {
-  height: (width, { settings }) => {
-    const columns = Math.ceil(Math.sqrt(settings.K));
-    const side = (width - GAP * (columns - 1)) / columns;
-    return Math.ceil(settings.K / columns) * (Math.min(side, 230) + 22) + 20;
+  height(width, { settings }) {
+    const { side, columns } = boxesIn(width, settings);
+    return Math.ceil(settings.K / columns) * (side + HEAD) + FOOT;
   },
-  paint(context, { width, height, inks, data }) {
-    const { settings, points } = data;
-    const columns = Math.ceil(Math.sqrt(settings.K));
-    const rows = Math.ceil(settings.K / columns);
-    const side = (width - GAP * (columns - 1)) / columns;
-    const tall = (height - 20) / rows - 22;
+  paint(context, { width, height, inks, data: { settings, points } }) {
+    const { side, columns } = boxesIn(width, settings);
+    const most = 1.06 * Math.max(settings.alpha[1], settings.gamma[1]);
     const colors = EXPERT_COLORS.map((color) => legible(color, inks));
+    const faint = { color: inks.rule, width: 1 };
     const boxes = Array.from({ length: settings.K }, (_, k) => {
-      const left = (k % columns) * (side + GAP);
-      const top = Math.floor(k / columns) * (tall + 22) + 18;
+      const left = AXIS + (k % columns) * (side + GAP);
+      const top = Math.floor(k / columns) * (side + HEAD) + HEAD;
+      const [right, bottom] = [left + side, top + side];
       context.fillStyle = mix(inks.paper, inks.text, 0.035);
-      context.fillRect(left, top, side, tall);
-      line(context, [left + side / 2, left + side / 2], [top, top + tall], {
-        color: inks.rule,
-        width: 1,
-      });
+      context.fillRect(left, top, side, side);
+      line(context, [left + side / 2, left + side / 2], [top, bottom], faint);
+      line(context, [left, right], [top, bottom], { ...faint, dash: [2, 3] });
+      line(context, [left, right], [bottom, top], { ...faint, dash: [2, 3] });
       context.font = font(12, "600");
       const color = legible(cycle(CLUSTER_COLORS, k), inks, 4.5);
       text(context, `cluster ${k}`, left, top - 9, { color });
-      const bound = (range) => [-1.08 * range[1], 1.08 * range[1]];
-      return [
-        scale(bound(settings.alpha), [left, left + side]),
-        scale(bound(settings.gamma), [top + tall, top]),
-      ];
+      return [scale([-most, most], [left, right]), scale([-most, most], [bottom, top])];
     });
     points.cluster.forEach((k, i) => {
       const [x, y] = boxes[k];
@@ -58,19 +53,29 @@ export const examplesPicture = {
       });
     });
     context.font = font(11);
-    const foot = height - 8;
-    for (let column = 0; column < columns; column++) {
-      const middle = column * (side + GAP) + side / 2;
-      text(context, "−1", middle - side / 4, foot, { color: inks.muted, align: "center" });
-      text(context, "label", middle, foot, { color: inks.muted, align: "center" });
-      text(context, "+1", middle + side / 4, foot, { color: inks.muted, align: "center" });
+    const label = { color: inks.muted, align: "center" };
+    for (let column = 0; column < Math.min(columns, settings.K); column++) {
+      const middle = AXIS + column * (side + GAP) + side / 2;
+      text(context, "label −1", middle - side / 4, height - 8, label);
+      text(context, "label +1", middle + side / 4, height - 8, label);
     }
+    context.rotate(-Math.PI / 2);
+    for (let top = HEAD; top + side < height; top += side + HEAD) {
+      text(context, "− feature noise +", -top - side / 2, 7, label);
+    }
+    context.rotate(Math.PI / 2);
   },
 };
 
+/** Boxes are square and fill the width, two or three in a row. */
+function boxesIn(width, { K }) {
+  const columns = Math.ceil(Math.sqrt(K));
+  return { columns, side: Math.min(250, (width - AXIS - GAP * (columns - 1)) / columns) };
+}
+
 /** Accuracies with the ceiling of a single expert, and the dispatch entropy, over steps. */
 export const curvesPicture = {
-  height: (width, { router }) => (router.length ? 300 : 160),
+  height: (width, { router }) => (router.length ? 306 : 168),
   paint(context, { width, inks, data }) {
     const { settings, history, ceiling, last } = data;
     const frame = { left: 42, right: width - 14 };
@@ -80,7 +85,7 @@ export const curvesPicture = {
     const red = legible("#B3261E", inks, 4.5);
     context.font = font(11);
 
-    const upper = { ...frame, top: 24, bottom: 138 };
+    const upper = { ...frame, top: 38, bottom: 146 };
     const yTicks = [0.5, 0.75, 1].map((share) => [share, `${100 * share} %`]);
     const [sx, sy] = axes(context, upper, { x, y: [0.45, 1], xTicks: mixture ? [] : xTicks, yTicks, inks });
     const clamp = (share) => sy(Math.max(0.45, share));
@@ -98,16 +103,15 @@ export const curvesPicture = {
       width: 2.25,
     });
     if (ceiling) {
-      const place = { color: red, align: "right", halo: inks.paper };
-      const words = `ceiling of any single expert, held-out: ${percent(ceiling)}`;
-      text(context, words, frame.right, sy(ceiling) + 11, place);
+      const words = `dashed: ceiling of any single expert, held-out, ${percent(ceiling)}`;
+      text(context, words, 0, 22, { color: red });
     }
     text(context, "accuracy: held-out (bold), training under noise (thin)", 0, 8, { color: inks.text });
 
     const end = (bottom) =>
       text(context, `${last} steps`, frame.right, bottom + 12, { color: inks.muted, align: "right" });
     if (!mixture) return end(upper.bottom); // a single expert: nothing is dispatched
-    const lower = { ...frame, top: 182, bottom: 274 };
+    const lower = { ...frame, top: 190, bottom: 282 };
     const most = Math.log(settings.K);
     const [ex, ey] = axes(context, lower, {
       x,
@@ -125,42 +129,19 @@ export const curvesPicture = {
       color: mix(inks.paper, inks.text, 0.5),
       width: 1.25,
     });
-    text(context, "dispatch entropy: under noise (bold), held-out (thin)", 0, 164, { color: inks.text });
+    text(context, "dispatch entropy: under noise (bold), held-out (thin)", 0, 172, { color: inks.text });
   },
 };
 
 /** Bars for each expert: its best filter along each v_k, its router row along each c_k. */
 export const barsPicture = {
   height: (width, { router }) => (router.length ? 236 : 130),
-  paint(context, { width, height, inks, data }) {
-    const { experts, router } = data;
-    const M = experts.length;
-    const slot = width / M;
-    const rows = [["best filter along the feature signals", experts, 0]];
-    if (router.length) rows.push(["router weights along the cluster centres", router, 106]);
+  paint(context, { width, height, inks, data: { experts, router } }) {
+    const row = (title, values) => ({ title, values, range: [LEAST_BAR, ...values.flat()] });
+    const rows = [row("best filter along the feature signals", experts)];
+    if (router.length) rows.push(row("router along the cluster centres", router));
     context.font = font(11);
-    for (const [title, values, top] of rows) {
-      const bound = Math.max(LEAST_BAR, ...values.flat().map(Math.abs));
-      text(context, `${title}; full height ${bound.toFixed(1)}`, 0, top + 8, { color: inks.text });
-      const y = scale([-bound, bound], [top + 98, top + 20]);
-      line(context, [0, width], [y(0), y(0)], { color: inks.rule, width: 1 });
-      values.forEach((bars, m) => {
-        const wide = Math.min(10, (slot * 0.8) / bars.length);
-        const start = slot * (m + 0.5) - (wide * bars.length) / 2;
-        bars.forEach((value, k) => {
-          context.fillStyle = legible(cycle(CLUSTER_COLORS, k), inks);
-          context.fillRect(start + k * wide, y(0), Math.max(1, wide - 1), y(value) - y(0));
-        });
-      });
-    }
-    for (let m = 0; m < M; m++) {
-      const color = legible(cycle(EXPERT_COLORS, m), inks, 4.5);
-      context.font = font(12, "600");
-      text(context, M > 8 ? `${m}` : `expert ${m}`.slice(slot < 58 ? 7 : 0), slot * (m + 0.5), height - 9, {
-        color,
-        align: "center",
-      });
-    }
+    clusterBars(context, { width, height, inks, rows });
   },
 };
 
@@ -189,12 +170,12 @@ export function verdict({ settings, ...now }) {
   }
   if (!(loss < 5)) return "The steps are too long: the training has blown up.";
   if (settings.activation === "relu" && settings.recipe === "paper") {
-    return "ReLU answers are never negative, so with one head nothing is labelled −1: choose the authors’ recipe, which has two.";
+    return "ReLU answers are never negative, so nothing is labelled −1. In the authors’ recipe (All settings) experts have a second output for that.";
   }
   if (settings.model === "single") {
     if (!ceiling) return "One expert, and no ceiling: here, strength alone tells signal from noise.";
     return misled(points) > 0.8
-      ? "One expert: most crosses sit where the feature noise is louder than the signal and says the opposite."
+      ? "One expert: most crosses sit beyond the diagonals, where the feature noise is louder than the signal and says the opposite."
       : "One expert must answer everything. Watch where the crosses gather.";
   }
   if (steps > 100 && Math.abs(loss - Math.LN2) < 0.002) {
@@ -214,8 +195,7 @@ export function verdict({ settings, ...now }) {
   if (testEntropy < 0.25 * most && entropy > 0.75 * most) {
     return "The router leans the right way already; its lead is still small against the noise, so colours stay mixed.";
   }
-  if (entropy > 0.9 * most) {
-    return "The dispatch is still close to blind: the experts make up their minds first.";
-  }
-  return "The router is dividing the work: look for boxes that turn to one colour.";
+  if (entropy > 0.9 * most) return "So far, to know the expert is to know next to nothing of the cluster.";
+  const served = counts.filter((row) => Math.max(...row) > 0.9 * row.reduce((a, b) => a + b)).length;
+  return `The router divides the work: ${served} of ${settings.K} clusters go to one expert, all but a tenth or less.`;
 }
