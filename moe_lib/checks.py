@@ -111,6 +111,41 @@ def checked_patches(x: Tensor, num_patches: int) -> Tensor:
     return x.reshape(x.shape[0], num_patches, -1)
 
 
+def check_labels(y: Tensor, num_classes: int) -> None:
+    """Raise unless ``y`` is -1 or +1, or holds indices of more than two classes."""
+    check_int("num_classes", num_classes, at_least=2)
+    if num_classes > 2 and y.dtype != torch.long:
+        raise TypeError(
+            f"y must be class indices of dtype torch.int64 where num_classes is "
+            f"{num_classes}, got {y.dtype}"
+        )
+    if y.is_meta:
+        return
+    if num_classes > 2:
+        check_index("y", y, num_classes)
+    elif not (y.abs() == 1).all():
+        raise ValueError(
+            "y must be -1 or +1 (from_tensors takes 0 and 1), "
+            f"got {y.unique()[:5].tolist()}"
+        )
+
+
+def checked_examples(
+    x: Tensor, y: Tensor, cluster: Tensor | None, num_patches: int
+) -> Tensor:
+    """Return patches [n, P, d] if labels -1, 1 or 0, 1 and cluster ids fit to them."""
+    x = checked_patches(x, num_patches)
+    n = x.shape[0]
+    if y.shape != (n,):
+        raise ValueError(f"y must have shape ({n},) like x, got {tuple(y.shape)}")
+    labels = y.unique().tolist()
+    if not (set(labels) <= {-1, 1} or set(labels) <= {0, 1}):
+        raise ValueError(f"y must be in {{-1, 1}} or in {{0, 1}}, got {labels[:5]}")
+    if cluster is not None:
+        check_clusters(cluster, n)
+    return x
+
+
 def check_clusters(cluster: Tensor, n: int) -> None:
     """Raise unless ``cluster`` holds n integer ids >= 0."""
     if cluster.is_floating_point() or cluster.dtype in (torch.bool, torch.complex64):

@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Num, Shaped
 from torch import Tensor
 
-from moe_lib.checks import check_choice, check_clusters, check_int, checked_patches
+from moe_lib.checks import check_choice, check_int, check_labels, checked_examples
 from moe_lib.config import DataConfig
 from moe_lib.rng import generator as make_generator
 
@@ -57,7 +57,8 @@ class PatchDataset:
         Patches, shape [n, P, d]; with a leading runs axis [S, n, P, d] when each run
         has its own data.
     y : Tensor
-        Labels -1 or +1 in the dtype of ``x``, shape [n] or [S, n].
+        Labels, shape [n] or [S, n]: -1 or +1 in the dtype of ``x``, or class indices
+        (torch.long) where there are more than two classes.
     cluster : Tensor or None
         Cluster k of each example. None for data from outside without cluster ids.
     noise_cluster, noise_sign : Tensor or None
@@ -68,16 +69,19 @@ class PatchDataset:
         The directions from which the examples were made.
     num_clusters : int or None
         K; the largest cluster id plus one where it is not given.
+    num_classes : int
+        Classes that ``y`` tells apart, >= 2.
     """
 
     x: Float[Tensor, "*runs n P d"]
-    y: Float[Tensor, "*runs n"]
+    y: Num[Tensor, "*runs n"]
     cluster: Int[Tensor, "*runs n"] | None = None
     noise_cluster: Int[Tensor, "*runs n"] | None = None
     noise_sign: Float[Tensor, "*runs n"] | None = None
     patch_role: Int[Tensor, "*runs n P"] | None = None
     signals: Signals | None = None
     num_clusters: int | None = None
+    num_classes: int = 2
 
     def __post_init__(self) -> None:
         if self.y.shape != self.x.shape[:-2]:
@@ -85,11 +89,7 @@ class PatchDataset:
                 f"y must have the shape of x without patches and dimensions, "
                 f"{list(self.x.shape[:-2])}, got {list(self.y.shape)}"
             )
-        if not self.y.is_meta and not (self.y.abs() == 1).all():
-            raise ValueError(
-                "y must be -1 or +1 (from_tensors takes 0 and 1), "
-                f"got {self.y.unique()[:5].tolist()}"
-            )
+        check_labels(self.y, self.num_classes)
         if self.num_clusters is None and self.cluster is not None:
             object.__setattr__(self, "num_clusters", int(self.cluster.max()) + 1)
 
@@ -147,16 +147,8 @@ class PatchDataset:
         TypeError, ValueError
             If a shape, a dtype or a value breaks these rules.
         """
-        x = checked_patches(x, num_patches)
-        n = x.shape[0]
-        if y.shape != (n,):
-            raise ValueError(f"y must have shape ({n},) like x, got {tuple(y.shape)}")
-        labels = y.unique().tolist()
-        if not (set(labels) <= {-1, 1} or set(labels) <= {0, 1}):
-            raise ValueError(f"y must be in {{-1, 1}} or in {{0, 1}}, got {labels[:5]}")
-        if cluster is not None:
-            check_clusters(cluster, n)
-            cluster = cluster.long()
+        x = checked_examples(x, y, cluster, num_patches)
+        cluster = None if cluster is None else cluster.long()
         return PatchDataset(x=x, y=torch.where(y > 0, 1, -1).to(x), cluster=cluster)
 
 
@@ -281,6 +273,9 @@ def stack_runs(datasets: Sequence[PatchDataset]) -> PatchDataset:
     known = {tuple(_tensors(data)) for data in datasets}
     if len(known) > 1:
         raise ValueError(f"datasets must know the same labels, got {sorted(known)}")
+    classes = {data.num_classes for data in datasets}
+    if len(classes) > 1:
+        raise ValueError(f"datasets must have equal num_classes, got {sorted(classes)}")
     tensors: dict[str, Any] = {
         name: torch.stack([getattr(data, name) for data in datasets])
         for name in known.pop()
@@ -292,4 +287,4 @@ def stack_runs(datasets: Sequence[PatchDataset]) -> PatchDataset:
             torch.stack([s.center for s in signals]),
         )
     num_clusters = max(data.num_clusters or 0 for data in datasets) or None
-    return PatchDataset(**tensors, num_clusters=num_clusters)
+    return PatchDataset(**tensors, num_clusters=num_clusters, num_classes=classes.pop())

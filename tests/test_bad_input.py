@@ -328,6 +328,9 @@ def test_data_sets_that_cannot_be_stacked():
     plain = PatchDataset(x=data.x, y=data.y)
     with pytest.raises(ValueError, match=r"^datasets must know the same labels, got "):
         stack_runs([data, plain])
+    more = PatchDataset(x=data.x, y=data.cluster, num_classes=3)
+    message = "datasets must have equal num_classes, got [2, 3]"
+    rejects(ValueError, message, stack_runs, [plain, more])
 
 
 @pytest.mark.parametrize(
@@ -427,6 +430,22 @@ def test_labels_that_do_not_fit_the_patches():
     rejects(ValueError, message, PatchDataset, x, torch.ones(3, 1))
     message = "y must be -1 or +1 (from_tensors takes 0 and 1), got [0.0, 1.0]"
     rejects(ValueError, message, PatchDataset, x, torch.tensor([0.0, 1.0, 1.0]))
+
+
+def test_class_indices_of_the_constructor():
+    def build(y, num_classes):
+        return PatchDataset(normal(3, 4, 5), y, num_classes=num_classes)
+
+    y = torch.tensor([0, 2, 1])
+    rule = "y must be class indices of dtype torch.int64 where num_classes is 3, got "
+    rejects(TypeError, rule + "torch.float32", build, y.float(), 3)
+    rejects(TypeError, rule + "torch.int32", build, y.int(), 3)
+    rejects(ValueError, "y must lie in [0, 3), got [0, 3]", build, y + y // 2, 3)
+    rejects(ValueError, "y must lie in [0, 3), got [-1, 1]", build, y - 1, 3)
+    rejects(ValueError, "num_classes must be at least 2, got 1", build, y, 1)
+    rejects(TypeError, "num_classes must be an integer, got 3.0", build, y, 3.0)
+    message = "y must be -1 or +1 (from_tensors takes 0 and 1), got [0, 1, 2]"
+    rejects(ValueError, message, build, y, 2)
 
 
 def test_shapes_that_would_broadcast():

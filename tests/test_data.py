@@ -191,8 +191,8 @@ def test_the_same_seed_gives_the_same_bits():
             if field.name == "signals":
                 assert torch.equal(a.feature, b.feature)
                 assert torch.equal(a.center, b.center)
-            elif field.name == "num_clusters":
-                assert a == b == CONFIG.num_clusters
+            elif field.name in ("num_clusters", "num_classes"):
+                assert a == b == getattr(CONFIG, field.name, 2)
             else:
                 assert torch.equal(a, b)
 
@@ -343,7 +343,7 @@ def test_to_a_device_moves_every_part(device):
     data = draw(CONFIG, 10).to(device)
     for field in fields(PatchDataset):
         part = getattr(data, field.name)
-        if field.name == "num_clusters":
+        if field.name in ("num_clusters", "num_classes"):
             continue
         moved = part.feature if field.name == "signals" else part
         assert moved.device.type == "meta"
@@ -354,6 +354,18 @@ def test_a_part_of_data_from_outside_keeps_the_number_of_clusters():
         torch.ones(3, 4, 5), torch.ones(3), torch.tensor([0, 1, 2])
     )
     assert data.head(1).num_clusters == 3
+
+
+def test_class_indices_stay_whole_numbers_wherever_the_data_go():
+    y, x = torch.tensor([0, 9, 4]), normal(3, 4, 5)
+    data = PatchDataset(x=x, y=y, num_classes=10)
+    whole = (data, data.to(torch.float32), stack_runs([data, data]), data.head(2))
+    for part in whole:
+        assert part.num_classes == 10
+        assert part.y.dtype == torch.int64
+    assert torch.equal(data.y, y)
+    assert data.head(2).y.tolist() == [0, 9]
+    assert data.to("meta").y.is_meta
 
 
 def test_the_splits_of_make_data_can_be_drawn_alone():
