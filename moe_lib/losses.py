@@ -1,8 +1,8 @@
 """What training minimises."""
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, one_hot
 
 
 def logistic_loss(
@@ -22,3 +22,27 @@ def logistic_loss(
     Chen et al. (2022), Section 3.
     """
     return -logsigmoid(y * output).mean(dim=-1)
+
+
+def load_balancing_loss(
+    probs: Float[Tensor, "*runs n M"], expert_index: Int[Tensor, "*runs n"]
+) -> Float[Tensor, "*runs"]:
+    """Return M sum_m (share of the examples of m) (mean probability of m), in (0, M].
+
+    It is 1 where the shares or the mean probabilities are even.
+
+    Parameters
+    ----------
+    probs : Tensor
+        pi, shape [..., n, M]: rows sum to 1. The gradient flows through these only.
+    expert_index : Tensor
+        The chosen expert in [0, M), shape [..., n].
+
+    References
+    ----------
+    Fedus, Zoph, Shazeer (2022), "Switch Transformers", equations (4) to (6), with
+    weight 1.
+    """
+    num_experts = probs.shape[-1]
+    share = one_hot(expert_index, num_experts).to(probs).mean(dim=-2)
+    return num_experts * (share * probs.mean(dim=-2)).sum(dim=-1)

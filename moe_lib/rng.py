@@ -1,11 +1,14 @@
 """One seed, several independent streams of random numbers.
 
-Nothing else in the library creates or seeds a generator, and nothing reads torch's
-global one. Data and initial weights come from torch generators on the CPU. Routing
-noise, of which a long run needs billions of numbers, is a pure function of seed and
-step, so that any device draws the same numbers at any step.
+Nothing else in the library creates or seeds a generator. Torch's own modules can draw
+their first weights from torch's global one only: :func:`drawing_from` lends it to them,
+and nothing else reads it. Data and initial weights come from torch generators on the
+CPU. Routing noise, of which a long run needs billions of numbers, is a pure function of
+seed and step, so that any device draws the same numbers at any step.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +27,8 @@ STREAMS = (
     "init",
     "router_noise",
     "evaluation_noise",
+    "batches",
+    "split",
 )
 
 
@@ -49,6 +54,24 @@ def generator(seed: int, stream: str) -> torch.Generator:
     """
     state = _sequence(seed, stream).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+@contextmanager
+def drawing_from(source: torch.Generator) -> Iterator[None]:
+    """Let torch's own modules draw their first weights from ``source``.
+
+    For CPU modules built inside of the ``with``; torch's global generator is put back
+    afterwards.
+
+    Parameters
+    ----------
+    source : torch.Generator
+        Gives one number, which seeds torch's global generator of the CPU.
+    """
+    seed = torch.randint(2**62, (), generator=source).item()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(seed))
+        yield
 
 
 def _sequence(seed: int, stream: str) -> np.random.SeedSequence:

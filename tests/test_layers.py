@@ -14,6 +14,7 @@ LAYERS = {
     "authors": 2,
     **dict.fromkeys(["data", "experts", "router", "losses", "metrics"], 2),
     **dict.fromkeys(["model", "authors_data", "authors_model"], 3),
+    **dict.fromkeys(["networks", "image_mixture"], 3),
     **dict.fromkeys(["optim", "diagnostics", "theory", "smoothing"], 4),
     **dict.fromkeys(["train", "stages"], 5),
     **dict.fromkeys(["fused", "authors_train"], 6),

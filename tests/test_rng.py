@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_lib import native
-from moe_lib.rng import STREAMS, fill_uniform, generator, philox, philox_key
+from moe_lib.rng import (
+    STREAMS,
+    drawing_from,
+    fill_uniform,
+    generator,
+    philox,
+    philox_key,
+)
 from tests import reference
 
 
@@ -45,6 +52,24 @@ def test_the_global_generator_is_neither_read_nor_moved():
     with torch.random.fork_rng():
         torch.manual_seed(1)
         assert torch.equal(draw(5, "init"), first)
+
+
+def test_modules_of_torch_can_draw_from_a_generator():
+    before = torch.get_rng_state()
+    weights = []
+    for seed in (1, 1, 2):
+        with drawing_from(generator(seed, "init")):
+            weights.append(torch.nn.Linear(3, 3).weight)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_the_global_generator_is_put_back_after_an_error_too():
+    before = torch.get_rng_state()
+    with pytest.raises(ZeroDivisionError), drawing_from(generator(0, "init")):
+        torch.rand(3) / (1 // 0)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_all_draws_are_made_on_the_cpu():
