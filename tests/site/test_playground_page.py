@@ -91,7 +91,7 @@ STORIES = {
     "single": (
         300,
         lambda s: 0.6 < s["testAccuracy"] < 0.925,
-        "most crosses sit where the feature noise is louder",
+        "most crosses sit beyond the diagonals",
     ),
     "too-few": (
         300,
@@ -413,7 +413,7 @@ def test_choices_are_made_by_keyboard(visit, name, key, hash):
 
 def test_the_slider_moves_by_keyboard(visit):
     page = visit()
-    page.get_by_label("Feature noise up to").focus()
+    page.get_by_label("Feature noise (decoy) up to").focus()
     page.keyboard.press("ArrowRight")
     hash = page.evaluate("decodeURIComponent(location.hash)")
     assert hash == "#preset=nonlinear&gamma=0.5,3.1"
