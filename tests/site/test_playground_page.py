@@ -311,7 +311,8 @@ def focusable(page):
 
 STOPS = [
     *("One expert", "Linear mixture", "Cubic mixture", "Too few experts"),
-    *("No routing noise", "Plain gradient", "pg-model", "pg-activation", "range", "Play", "Step", "Reset"),
+    *("No routing noise", "Plain gradient", "pg-model", "pg-activation", "range"),
+    *("Play", "Step", "Reset"),
     *("All settings", "gamma", "gamma", "alpha", "alpha", "sigma_p", "M", "J", "K"),
     *("d", "P", "n", "expert_lr", "router_lr", "noise", "normalised", "pg-recipe"),
     "seed",
