@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "moe_lib"
 MAX_LINES = 300
 
 LAYERS = {
-    **dict.fromkeys(["checks", "native", "philox_kernel"], 0),
+    **dict.fromkeys(["checks", "native", "philox_kernel", "checkpoints"], 0),
     **dict.fromkeys(["config", "rng", "kernels"], 1),
     "authors": 2,
     **dict.fromkeys(["data", "experts", "router", "losses", "metrics"], 2),
@@ -17,8 +17,8 @@ LAYERS = {
     **dict.fromkeys(["networks", "image_mixture"], 3),
     **dict.fromkeys(["optim", "diagnostics", "theory", "smoothing"], 4),
     **dict.fromkeys(["train", "stages"], 5),
-    **dict.fromkeys(["fused", "authors_train"], 6),
-    **dict.fromkeys(["runs", "plotting", "results", "notebook"], 7),
+    **dict.fromkeys(["fused", "authors_train", "image_evaluation"], 6),
+    **dict.fromkeys(["runs", "plotting", "results", "notebook", "minibatch"], 7),
     **dict.fromkeys(["recipes", "figures", "grid", "parallel"], 8),
     **dict.fromkeys(["late", "cells", "probes", "additive"], 8),
     **dict.fromkeys(["animation", "sweep", "predictions"], 9),
