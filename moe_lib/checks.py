@@ -26,6 +26,14 @@ def check_real(name: str, value: object, *, positive: bool = False) -> None:
         raise ValueError(f"{name} must be finite and {rule}, got {value}")
 
 
+def check_finite(name: str, value: object) -> None:
+    """Raise unless ``value`` is a finite number of either sign."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+
+
 def check_range(name: str, value: object) -> None:
     """Raise unless ``value`` is a pair ``(low, high)`` with ``0 < low <= high``."""
     if not isinstance(value, tuple) or len(value) != 2:

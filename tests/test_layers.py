@@ -15,6 +15,8 @@ LAYERS = {
     **dict.fromkeys(["data", "experts", "router", "losses", "metrics"], 2),
     **dict.fromkeys(["model", "authors_data", "authors_model"], 3),
     **dict.fromkeys(["networks", "image_mixture"], 3),
+    "splits": 3,
+    "realdata": 4,
     **dict.fromkeys(["optim", "diagnostics", "theory", "smoothing"], 4),
     **dict.fromkeys(["train", "stages"], 5),
     **dict.fromkeys(["fused", "authors_train", "image_evaluation"], 6),
