@@ -1,18 +1,20 @@
 """Benchmarks: the right rival, the right count, and a page that shows the numbers."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import page, report
+from benchmarks import images, page, report
 from benchmarks.reference import DenseMixture
 from benchmarks.timing import alternate, needed_flop
 from moe_lib import TrainConfig, train
 from moe_lib.config import setting
 from moe_lib.losses import logistic_loss
+from moe_lib.networks import CNN
 from moe_lib.router import sample_router_noise
 from tests import toys
 
@@ -295,3 +297,20 @@ def test_a_busy_machine_is_named():
     assert not report.busy({"tests": {"a": {"seconds": {"train": quiet}}}})
     assert report.busy({"tests": {"a": {"seconds": {"train": quiet, "dense": slow}}}})
     assert report.busy({"tests": {"a": {"seconds": slow}, "memory": {}}})
+
+
+def test_the_benchmark_of_images_runs(monkeypatch, capsys):
+    network = partial(CNN, num_classes=2, image_size=16, channels=4, hidden=4)
+    monkeypatch.setattr(images, "build", network)
+    images.main(["--tiny"])
+    found = json.loads(capsys.readouterr().out)
+    assert [(r["precision"], r["memory_format"]) for r in found["results"]] == [
+        (precision, memory_format)
+        for precision in ("fp32", "bf16")
+        for memory_format in ("channels_first", "channels_last")
+    ]
+    for result in found["results"]:
+        small, mixture, large = result["images_per_s"].values()
+        ratios = [result[f"ratio_at_equal_batch{name}"] for name in ("_per_expert", "")]
+        assert ratios == pytest.approx([mixture / small, mixture / large], rel=0.1)
+        assert sum(result["images_of_each_expert"]) == 16
