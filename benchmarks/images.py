@@ -29,9 +29,9 @@ from statistics import median
 import torch
 
 from moe_lib.image_mixture import ImageMixture
-from moe_lib.minibatch import FitConfig, repeatable, shuffled, training_loss
+from moe_lib.minibatch import FitConfig, repeatable, training_loss
 from moe_lib.networks import ResNet18
-from moe_lib.rng import drawing_from, generator
+from moe_lib.rng import drawing_from, generator, shuffled
 
 EXPERTS, CONFIG = 4, FitConfig()
 FORMATS = {

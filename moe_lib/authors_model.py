@@ -16,6 +16,7 @@ from moe_lib.checks import check_int, check_seeds, check_shape
 from moe_lib.config import ModelConfig
 from moe_lib.data import PatchDataset
 from moe_lib.experts import routed_expert_outputs
+from moe_lib.losses import load_balancing_loss
 from moe_lib.rng import generator
 
 ODD = ("linear", "cubic", "tanh")  # activations with sigma(-z) = -sigma(z)
@@ -207,6 +208,4 @@ def load_balancing_term(
     The code of Chen et al. (2022): noisy logits stand where the Switch Transformer has
     probabilities.
     """
-    num_experts = scores.shape[-1]
-    share = nn.functional.one_hot(expert_index, num_experts).to(scores).mean(dim=-2)
-    return num_experts * (share * scores.mean(dim=-2)).sum(dim=-1)
+    return load_balancing_loss(scores, expert_index)

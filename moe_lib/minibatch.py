@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from moe_lib import checkpoints
-from moe_lib.checks import check_device, check_index, check_int, check_real
+from moe_lib.checks import check_device, check_int, check_real
 from moe_lib.data import PatchDataset
 from moe_lib.image_evaluation import (
     Shape,
@@ -31,7 +31,7 @@ from moe_lib.image_evaluation import (
 )
 from moe_lib.image_mixture import ImageMixture
 from moe_lib.losses import load_balancing_loss
-from moe_lib.rng import fill_uniform, philox_key
+from moe_lib.rng import shuffled
 from moe_lib.router import sample_router_noise
 
 
@@ -91,25 +91,6 @@ class FitResult:
     loss: Float[Tensor, " epochs"]
     validation_accuracy: Float[Tensor, " epochs"]
     best_epoch: int
-
-
-def shuffled(n: int, *, seed: int, epoch: int) -> Int[Tensor, " n"]:
-    """Return 0 to n - 1 in the order of an epoch, a pure function of seed and epoch.
-
-    Parameters
-    ----------
-    n : int
-    seed, epoch : int
-        In [0, 2**32).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If seed or epoch is not an integer in its range.
-    """
-    keys = torch.empty(n, 1)
-    fill_uniform(keys, key=philox_key(seed, "batches"), step=epoch)
-    return keys[:, 0].argsort(stable=True)
 
 
 def training_loss(
@@ -201,8 +182,8 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        If an argument breaks these rules, a class has no output, or the checkpoint is
-        damaged or of another model, configuration, seed or data.
+        If an argument breaks these rules, or the checkpoint is damaged or of
+        another model, configuration, seed or data.
 
     References
     ----------
@@ -215,7 +196,11 @@ def fit(
     images, classes = to_images(train, image_shape), to_classes(train)
     num_classes = class_scores(model.eval(), images[:1])[0].shape[1]
     for data in (train, validation):
-        check_index("y", to_classes(data), num_classes)
+        if data.num_classes != num_classes:
+            raise ValueError(
+                f"model must have {data.num_classes} outputs, one for each class of "
+                f"the data, got {num_classes}"
+            )
     fused = train.x.is_cuda  # one kernel instead of many
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=fused)
     losses: list[float] = []

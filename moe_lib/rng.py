@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -131,6 +131,27 @@ def fill_uniform(out: Float[Tensor, "n M"], *, key: tuple[int, int], step: int) 
     words = philox(np.arange(groups)[:, None], np.arange(num_columns), step, 0, key=key)
     rows = np.stack(words, axis=1).reshape(4 * groups, num_columns)[:num_rows]
     out.copy_(torch.from_numpy((rows >> np.uint64(8)).astype(np.float32) * 2.0**-24))
+
+
+def shuffled(n: int, *, seed: int, epoch: int) -> Int[Tensor, " n"]:
+    """Return 0 to n - 1 in the order of an epoch, a pure function of seed and epoch.
+
+    Parameters
+    ----------
+    n : int
+        The keys to sort by have 24 bits: a few of 100,000 are equal, and keep their
+        order.
+    seed, epoch : int
+        In [0, 2**32).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If seed or epoch is not an integer in its range.
+    """
+    keys = torch.empty(n, 1)
+    fill_uniform(keys, key=philox_key(seed, "batches"), step=epoch)
+    return keys[:, 0].argsort(stable=True)
 
 
 def philox(*counter: NDArray | int, key: tuple[int, int]) -> list[NDArray]:

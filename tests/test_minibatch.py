@@ -17,9 +17,9 @@ from torch import nn
 from moe_lib import PatchDataset, checkpoints
 from moe_lib.image_evaluation import evaluate_images, to_classes, to_images
 from moe_lib.image_mixture import ImageMixture
-from moe_lib.minibatch import FitConfig, fit, shuffled, training_loss
+from moe_lib.minibatch import FitConfig, fit, training_loss
 from moe_lib.networks import CNN, ResNet18
-from moe_lib.rng import drawing_from, generator
+from moe_lib.rng import drawing_from, generator, shuffled
 from moe_lib.router import sample_router_noise
 from tests.toys import source
 
@@ -166,14 +166,6 @@ def test_the_global_generator_is_neither_read_nor_moved():
     assert same(dict(first.state_dict()), dict(again.state_dict()))
 
 
-def test_orders_are_permutations_of_their_own():
-    orders = [shuffled(50, seed=s, epoch=e) for s in (0, 1) for e in (0, 1)]
-    for place, order in enumerate(orders):
-        assert torch.equal(order.sort().values, torch.arange(50))
-        assert not any(torch.equal(order, other) for other in orders[:place])
-    assert torch.equal(orders[3], shuffled(50, seed=1, epoch=1))
-
-
 def test_noise_and_balance_are_for_mixtures_only():
     x, classes = to_images(TRAIN, SHAPE), to_classes(TRAIN)
     options = {"seed": 0, "load_balancing": 0.0}
@@ -240,6 +232,48 @@ def test_the_networks_of_the_paper_can_be_trained(network):
     config = FitConfig(epochs=1, batch_size=5)
     result = fit(model, data, data, config, image_shape=(3, 16, 16), seed=0)
     assert result.loss.isfinite().all()
+
+
+def test_more_than_two_classes():
+    classes = torch.arange(60) % 3
+    x = 0.1 * torch.randn(60, 1, 16, generator=source())
+    x[range(60), 0, classes] += 2
+    data = PatchDataset(x, classes, num_classes=3)
+    assert torch.equal(to_classes(data), classes)
+    with drawing_from(source()):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    config = FitConfig(epochs=10, batch_size=10, lr=0.05)
+    result = fit(model, data, data, config, image_shape=SHAPE, seed=0)
+    assert result.validation_accuracy.max() == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_same_bits_on_a_gpu_whether_interrupted_or_not(tmp_path):
+    path = tmp_path / "fit.pt"
+    sizes = {"image_shape": SHAPE, "seed": 3, "device": "cuda", "checkpoint": path}
+    results = []
+    for _ in range(2):
+        model = mixture()
+        train(model, **{**sizes, "checkpoint": None})
+        results.append(dict(model.state_dict()))
+
+    class Stop(Exception):
+        pass
+
+    def stop(path, state):
+        save(path, state)
+        if len(state["losses"]) == 2:
+            raise Stop
+
+    save = checkpoints.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "save", stop)
+        with pytest.raises(Stop):
+            train(mixture(), **sizes)
+    model = mixture(seed=1)
+    train(model, **sizes)
+    assert same(results[0], results[1])
+    assert same(results[0], dict(model.state_dict()))
 
 
 # Going on
@@ -423,4 +457,5 @@ def test_bad_arguments_of_fit():
 
 def test_a_class_without_an_output():
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
-    rejects(ValueError, "y must lie in [0, 1), got [0, 1]", train, model)
+    message = "model must have 2 outputs, one for each class of the data, got 1"
+    rejects(ValueError, message, train, model)

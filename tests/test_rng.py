@@ -14,6 +14,7 @@ from moe_lib.rng import (
     generator,
     philox,
     philox_key,
+    shuffled,
 )
 from tests import reference
 
@@ -74,6 +75,14 @@ def test_the_global_generator_is_put_back_after_an_error_too():
 
 def test_all_draws_are_made_on_the_cpu():
     assert generator(0, "init").device == torch.device("cpu")
+
+
+def test_orders_are_permutations_of_their_own():
+    orders = [shuffled(50, seed=s, epoch=e) for s in (0, 1) for e in (0, 1)]
+    for place, order in enumerate(orders):
+        assert torch.equal(order.sort().values, torch.arange(50))
+        assert not any(torch.equal(order, other) for other in orders[:place])
+    assert torch.equal(orders[3], shuffled(50, seed=1, epoch=1))
 
 
 # Routing noise
