@@ -33,8 +33,12 @@ def test_environment_yml_adds_nothing_of_its_own():
     ]
 
 
-def test_each_dependency_is_declared_once():
-    names = [plain_name(item) for items in declared_lists() for item in items]
+def test_each_dependency_is_declared_once_in_a_list_and_alike_in_all():
+    for items in declared_lists():
+        names = [plain_name(item) for item in items]
+        assert sorted(names) == sorted(set(names))
+    different = {item for items in declared_lists() for item in items}
+    names = [plain_name(item) for item in different]
     assert sorted(names) == sorted(set(names))
 
 

@@ -7,6 +7,7 @@ import sys
 import moe_lib
 
 OPTIONAL = ["imageio", "matplotlib", "plotly", "scipy", "sklearn"]
+OPTIONAL += ["babel", "mlxtend", "pandas", "PIL"]
 
 
 def test_import_loads_no_optional_package():
