@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-10-Rotate through scikit-learn, every step in plain NumPy.
+"""CIFAR-10 and CIFAR-10-Rotate through scikit-learn, without torchvision.
 
 The 60,000 images come from openml.org on the first call and from the folder
 ``data_home`` afterwards. What arrives is checked before anything is made of it.
@@ -107,8 +107,8 @@ def cifar10_rotate(
     test set is, without blur. And they draw the width of the blur anew in each epoch,
     here once for each copy.
 
-    Only label +1 went through an interpolation. What a network reads of that and what
-    it reads of the content cannot be told apart by the accuracy.
+    Only label +1 was resampled by a turn. The accuracy does not tell what a network
+    reads of the traces of that and what it reads of the content.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from moe_lib import cifar, rng
+from moe_lib import cifar, rng, splits
 from moe_lib.cifar import cifar10, cifar10_rotate, load_cifar10
 from moe_lib.transforms import crop_and_enlarge, gaussian_blur, rotate_nearest
 from tests.toys import uniform
@@ -343,6 +343,18 @@ def test_bad_arguments_raise_before_anything_is_fetched(load):
         ({"seed": 0, "limit": 2.0}, TypeError, "limit must be an integer, got 2.0"),
     ):
         rejects(error, message, load, fetch=fetch, **arguments)
+
+
+@pytest.mark.parametrize("package", ["sklearn.datasets", "PIL.Image"])
+def test_a_missing_package_is_named_with_its_cure(monkeypatch, fetch, package):
+    def absent(name):
+        assert name == package
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(splits, "import_module", absent)
+    wanted = None if package == "sklearn.datasets" else fetch
+    with pytest.raises(ImportError, match=r"pip install 'moe-lib\[real\]'$"):
+        cifar10_rotate(seed=0, fetch=wanted, limit=3)
 
 
 # CIFAR-10-Rotate
