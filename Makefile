@@ -13,7 +13,7 @@ THEORY := timing_law specialists coverage information additive_training additive
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks lint bench gifs reproduce reproduce-full reproduce-theory serve clean
+.PHONY: help book test notebooks lint bench gifs reproduce reproduce-full reproduce-theory reproduce-images serve clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -62,12 +62,16 @@ reproduce: $(STAMP) ## train one seed of a part of the committed results, and co
 
 reproduce-full: $(STAMP) ## train all that the paper published (a GPU, or DEVICE=cpu and patience)
 	$(MAKE) -j $(if $(filter cpu,$(DEVICE)),1,4) -o $(STAMP) $(addprefix $(FULL)/,$(filter-out \
-	  $(addsuffix .json,$(THEORY)),$(notdir $(wildcard moe_lib/results/*))))
+	  $(addsuffix .json,$(THEORY) images),$(notdir $(wildcard moe_lib/results/*))))
 	$(RUN) compare $(FULL)
 
 reproduce-theory: $(STAMP) ## train what tests the theory (a GPU, or DEVICE=cpu and much patience)
 	$(RUN) reproduce $(THEORY) --device $(DEVICE) --out $(FULL)-theory
 	$(RUN) compare $(FULL)-theory
+
+reproduce-images: $(STAMP) ## train networks on turned digits (a GPU: about ten minutes)
+	$(RUN) reproduce images --device $(DEVICE) --out $(FULL)-images
+	$(RUN) compare $(FULL)-images
 
 $(FULL)/table_setting%.json: $(STAMP)
 	$(RUN) table --setting $* --device $(DEVICE) --out $(FULL)

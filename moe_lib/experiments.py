@@ -12,6 +12,7 @@ from moe_lib.additive import AdditiveRun
 from moe_lib.authors import AUTHORS, AUTHORS_ENTROPY, AUTHORS_SINGLE, PAPER
 from moe_lib.cells import DATA, Cell
 from moe_lib.config import ACTIVATION_NAMES
+from moe_lib.image_runs import IMAGES, ImageRun
 from moe_lib.late import BRANCHES, Branch
 from moe_lib.predictions import PREDICTIONS
 from moe_lib.probes import Census, Probe
@@ -217,19 +218,20 @@ def _factorial() -> list[Cell]:
     ]
 
 
-EXPERIMENTS: Mapping[str, tuple[Cell | Branch | Probe | Census | AdditiveRun, ...]] = (
-    MappingProxyType(
-        {
-            "authors_table": tuple(_table()),
-            "authors_filters": tuple(_filters()),
-            "authors_activations": tuple(_activations()),
-            "authors_balancing": tuple(_balancing()),
-            "authors_entropy": tuple(_entropy()),
-            "audit_factors_setting1": tuple(_factors("1")),
-            "audit_factors_setting2": tuple(_factors("2")),
-            "audit_factorial": tuple(_factorial()),
-            "late_falls": BRANCHES,
-            **PREDICTIONS,
-        }
-    )
+EXPERIMENTS: Mapping[
+    str, tuple[Cell | Branch | Probe | Census | AdditiveRun | ImageRun, ...]
+] = MappingProxyType(
+    {
+        "authors_table": tuple(_table()),
+        "authors_filters": tuple(_filters()),
+        "authors_activations": tuple(_activations()),
+        "authors_balancing": tuple(_balancing()),
+        "authors_entropy": tuple(_entropy()),
+        "audit_factors_setting1": tuple(_factors("1")),
+        "audit_factors_setting2": tuple(_factors("2")),
+        "audit_factorial": tuple(_factorial()),
+        "late_falls": BRANCHES,
+        **PREDICTIONS,
+        "images": IMAGES,
+    }
 )

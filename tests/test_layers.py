@@ -23,7 +23,7 @@ LAYERS = {
     **dict.fromkeys(["fused", "authors_train", "image_evaluation", "weak_train"], 6),
     **dict.fromkeys(["runs", "plotting", "results", "notebook", "minibatch"], 7),
     **dict.fromkeys(["recipes", "figures", "grid", "parallel"], 8),
-    **dict.fromkeys(["late", "cells", "probes", "additive"], 8),
+    **dict.fromkeys(["late", "cells", "probes", "additive", "image_runs"], 8),
     **dict.fromkeys(["animation", "sweep", "predictions"], 9),
     "experiments": 10,
     "reproduce": 11,
