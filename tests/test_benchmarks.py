@@ -1,7 +1,9 @@
 """Benchmarks: the right rival, the right count, and a page that shows the numbers."""
 
 import json
+import re
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -314,3 +316,18 @@ def test_the_benchmark_of_images_runs(monkeypatch, capsys):
         ratios = [result[f"ratio_at_equal_batch{name}"] for name in ("_per_expert", "")]
         assert ratios == pytest.approx([mixture / small, mixture / large], rel=0.1)
         assert sum(result["images_of_each_expert"]) == 16
+
+
+def test_the_page_shows_what_was_measured_of_networks():
+    root = Path(__file__).parents[1]
+    record = json.loads((root / "benchmarks" / "results" / "images.json").read_text())
+    page = (root / "book" / "performance.md").read_text()
+    for row in record["results"]:
+        layout = row["memory_format"].replace("_", " ")
+        speeds = " | ".join(f"{v:,.0f}" for v in row["images_per_s"].values())
+        ratios = [row["ratio_at_equal_batch_per_expert"], row["ratio_at_equal_batch"]]
+        found = re.search(
+            rf"\| {row['precision']}, {layout} \| {speeds} \| (\S+) \| (\S+) \|", page
+        )
+        assert found, row
+        assert [float(v) for v in found.groups()] == pytest.approx(ratios, abs=0.0051)
