@@ -324,7 +324,7 @@ def test_the_page_shows_what_was_measured_of_networks():
     page = (root / "book" / "performance.md").read_text()
     for row in record["results"]:
         layout = row["memory_format"].replace("_", " ")
-        speeds = " | ".join(f"{v:,.0f}" for v in row["images_per_s"].values())
+        speeds = r" \| ".join(f"{v:,.0f}" for v in row["images_per_s"].values())
         ratios = [row["ratio_at_equal_batch_per_expert"], row["ratio_at_equal_batch"]]
         found = re.search(
             rf"\| {row['precision']}, {layout} \| {speeds} \| (\S+) \| (\S+) \|", page
