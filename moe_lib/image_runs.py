@@ -124,7 +124,7 @@ class ImageRun:
 
 
 def _cells() -> list[ImageRun]:
-    """Return narrow and wide CNNs and ResNet-18: one, a mixture, as many weights."""
+    """Return CNNs and ResNet-18, one and a mixture; narrow ones of equal total too."""
     cells = []
     for angle in (15.0, 30.0, 0.0):
         words = f"angle {angle:g}" if angle else "plain"
