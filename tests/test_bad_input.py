@@ -4,9 +4,7 @@ The shape checker of the test suite is off here: a reader meets the library with
 """
 
 import math
-import re
 
-import jaxtyping
 import pytest
 import torch
 
@@ -30,22 +28,14 @@ from moe_lib.rng import STREAMS, generator
 from moe_lib.router import route_patch_sum, sample_router_noise
 from moe_lib.runs import train_model
 from moe_lib.theory import additive_error_bound
+from tests.errors import rejects
 from tests.toys import data_config, draw, integers, normal, source
 
 NAN, INF = math.nan, math.inf
 ACTIVATIONS = "linear, cubic, relu, celu, gelu, tanh"
 
 
-@pytest.fixture(autouse=True)
-def _as_a_reader(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
-def rejects(error, message, function, *args, **kwargs):
-    with pytest.raises(error, match=f"^{re.escape(message)}$") as caught:
-        function(*args, **kwargs)
-    assert caught.type is error
-
+pytestmark = pytest.mark.usefixtures("_as_a_reader")
 
 INTEGERS = [
     (DataConfig, "num_clusters", 2),

@@ -3,12 +3,10 @@
 import cmath
 import itertools
 import math
-import re
 from http.client import IncompleteRead
 from types import SimpleNamespace
 from urllib.error import URLError
 
-import jaxtyping
 import numpy as np
 import pytest
 import sklearn.datasets
@@ -19,23 +17,12 @@ from scipy import ndimage
 from moe_lib import cifar, rng, splits
 from moe_lib.cifar import cifar10, cifar10_rotate, load_cifar10
 from moe_lib.transforms import crop_and_enlarge, gaussian_blur, rotate_nearest
+from tests.errors import rejects
 from tests.toys import uniform
 
 SIDES = ("train", "validation", "test")
 MEAN = np.array([0.4914, 0.4822, 0.4465]).reshape(3, 1, 1)
 STD = np.array([0.2023, 0.1994, 0.2010]).reshape(3, 1, 1)
-
-
-@pytest.fixture
-def _as_a_reader(monkeypatch):
-    """Switch the shape checker off: a reader meets the library without it."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
-def rejects(error, message, function, *args, **kwargs):
-    with pytest.raises(error, match=f"^{re.escape(message)}$") as caught:
-        function(*args, **kwargs)
-    assert caught.type is error
 
 
 def fetcher(data, target):

@@ -3,10 +3,8 @@
 import importlib
 import itertools
 import math
-import re
 import sys
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -18,22 +16,11 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from moe_lib import data, realdata, rng, splits
 from moe_lib.realdata import babel_names, mnist_digits, mnist_rotate, turn_and_shrink
 from moe_lib.splits import SHARES, optional_module, split_originals
+from tests.errors import rejects
 from tests.toys import source
 
 SIDES = ("train", "validation", "test")
 SCRIPTS = ("en", "ru", "el", "ar")
-
-
-@pytest.fixture
-def _as_a_reader(monkeypatch):
-    """Switch the shape checker off: a reader meets the library without it."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
-def rejects(error, message, function, *args, **kwargs):
-    with pytest.raises(error, match=f"^{re.escape(message)}$") as caught:
-        function(*args, **kwargs)
-    assert caught.type is error
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def test_the_palette_is_that_of_the_still_pictures(modules):
 
 def test_the_ceiling_is_that_of_the_library(modules):
     tops = [0.8, 1.0, 1.7, 2.0, 2.1, 3.0, 6.0]
-    bound = """tops => import('./live/ceiling.js').then(m =>
+    bound = """tops => import('./live/bound.js').then(m =>
       tops.map(top => m.errorBound([0.5, 2], [0.5, top])))"""
     expected = [additive_error_bound((0.5, 2.0), (0.5, top)) for top in tops]
     np.testing.assert_allclose(modules.evaluate(bound, tops), expected, rtol=1e-12)

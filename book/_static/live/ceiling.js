@@ -1,20 +1,11 @@
 // The ceiling of every sum of patch scores, for a decoy as strong as the reader makes it.
 
+import { errorBound, exchangeable } from "./bound.js";
 import { element, player } from "./controls.js";
 import { Picture, axes, font, legible, line, mix, scale, text } from "./draw.js";
 
 const [FROM, TO] = [1, 6]; // the slider's strongest decoys, in tenths
 const decoy = (frame) => FROM + frame / 10;
-
-/** Share of examples in which signal and decoy, uniform on two ranges, may be exchanged. */
-export function exchangeable(alpha, gamma) {
-  const overlap = Math.min(alpha[1], gamma[1]) - Math.max(alpha[0], gamma[0]);
-  const area = (alpha[1] - alpha[0]) * (gamma[1] - gamma[0]);
-  return Math.max(0, overlap) ** 2 / area;
-}
-
-/** The least error of a sum of patch scores: moe_lib.theory.additive_error_bound. */
-export const errorBound = (alpha, gamma) => exchangeable(alpha, gamma) / 8;
 
 /** The probability that the signal is the stronger one; both ranges start alike. */
 export function signalWins(alpha, gamma) {

@@ -44,7 +44,6 @@ export function dress(made, icon, word) {
  * @param describe the words for a frame, read out and shown beside the slider
  * @param show called with a frame, also once at the start
  * @param beat milliseconds from frame to frame
- * @returns go(frame), to jump from elsewhere
  */
 export function player(holder, { last, label, describe, show, start = 0, beat = 160 }) {
   let timer = null;
@@ -93,8 +92,4 @@ export function player(holder, { last, label, describe, show, start = 0, beat = 
     )
   );
   go(start);
-  return (frame) => {
-    stop();
-    go(frame);
-  };
 }

@@ -1,6 +1,7 @@
 // One run: data, model, step after step, and what the page shows of it. The same
 // settings give the same run, bit for bit, on the same browser.
 
+import { errorBound } from "../live/bound.js";
 import { dot, sampleExamples, sampleSignals } from "./data.js";
 import { Model, examples } from "./model.js";
 import { Random, fillUniform, keyOf } from "./random.js";
@@ -25,11 +26,8 @@ export function dispatchEntropy(counts) {
 
 /** The accuracy that no single expert can exceed, or null where the theorem is silent. */
 export function ceiling(alpha, gamma) {
-  const same = alpha[0] === gamma[0] && alpha[1] === gamma[1];
-  const overlap = Math.min(alpha[1], gamma[1]) - Math.max(alpha[0], gamma[0]);
-  const area = (alpha[1] - alpha[0]) * (gamma[1] - gamma[0]);
-  if (!same && (overlap <= 0 || area === 0)) return null;
-  return 1 - (same ? 1 : overlap ** 2 / area) / 8;
+  const error = errorBound(alpha, gamma);
+  return error > 0 ? 1 - error : null;
 }
 
 export class Simulation {
