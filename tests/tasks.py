@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 class Square:
     """Return a square, or do what tasks should not do.
 
-    Where ``marks`` is given, dying leaves a mark there, and at the second mark the
-    task has had enough and works.
+    Where ``marks`` is given, dying leaves a mark there, and a task that finds its mark
+    has had enough and works; waiting ends when a file ``go`` is there.
     """
 
     number: int
@@ -38,6 +38,8 @@ class Square:
                 os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "wait":
+            wait_until((Path(self.marks) / "go").exists)
         if self.fault == "sleep":
             time.sleep(5)
         return self.number**2

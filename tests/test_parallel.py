@@ -72,9 +72,16 @@ def test_when_a_process_dies_its_tasks_are_tried_again(tmp_path):
 
 def test_two_tasks_that_kill_once_each_are_no_reason_to_give_up(tmp_path):
     killers = [Square(n, "die once", str(tmp_path)) for n in (20, 30)]
-    tasks = [killers[0], *(Square(n) for n in range(12)), killers[1]]
+    # The other process waits for the first report, so that only one task dies by then.
+    wait = Square(40, "wait", str(tmp_path))
+    tasks = [killers[0], wait, *(Square(n) for n in range(12)), killers[1]]
     reports = []
-    results = dict(locally(tasks, 2, reports.append))
+
+    def report(message):
+        reports.append(message)
+        (tmp_path / "go").touch()
+
+    results = dict(locally(tasks, 2, report))
     assert results == {task: task.number**2 for task in tasks}
     assert len(reports) == 2
 
