@@ -14,7 +14,7 @@ from moe_lib.checks import check_choice, check_int, check_shape
 from moe_lib.rng import drawing_from
 from moe_lib.router import route
 
-ROUTERS = ("linear", "conv")
+ROUTERS = ("linear", "conv", "lot")
 ROUTER_PATCH = 4  # side of the patches that the router "conv" reads
 
 
@@ -37,6 +37,31 @@ class MixtureOutput:
     probs: Float[Tensor, "n M"]
 
 
+class Lots(nn.Module):
+    """A router that learns nothing: a hash of the pixels draws the expert.
+
+    Parameters
+    ----------
+    pixels, num_experts : int
+        At least 1.
+    """
+
+    direction: Tensor
+
+    def __init__(self, pixels: int, num_experts: int) -> None:
+        super().__init__()
+        self.num_experts = num_experts
+        # So long that the digits behind the point of a product are as good as random
+        self.register_buffer("direction", 1e4 * torch.randn(pixels).double())
+
+    def forward(self, x: Float[Tensor, "n pixels"]) -> Float[Tensor, "n M"]:
+        """Return 0 for the expert of each image and -inf for the others."""
+        share = (x.double() @ self.direction) % 1
+        lot = (self.num_experts * share).long()
+        logits = x.new_full((len(x), self.num_experts), -torch.inf)
+        return logits.scatter(1, lot[:, None], 0.0)
+
+
 class ImageMixture(nn.Module):
     """A mixture of networks with top-1 routing: each image goes through one of them.
 
@@ -56,9 +81,10 @@ class ImageMixture(nn.Module):
         H = W >= 1; for the router ``conv`` a multiple of 4.
     router : str
         ``linear`` in all pixels, or ``conv``: a convolution of kernel and stride 4,
-        summed over positions. Both have a bias, and start at 0.
+        summed over positions. Both have a bias, and start at 0. Or ``lot``, to compare:
+        nothing is learned, each image has an expert by lot, for good, and gate 1.
     generator : torch.Generator
-        Source of the first weights of all experts.
+        Source of the first weights of all experts, and of the lots.
 
     Raises
     ------
@@ -95,11 +121,15 @@ class ImageMixture(nn.Module):
         self.image_shape = (in_channels, image_size, image_size)
         with drawing_from(generator):
             self.experts = nn.ModuleList(build() for _ in range(num_experts))
-            self.router: nn.Linear | nn.Conv2d = (
-                nn.Linear(in_channels * image_size**2, num_experts)
-                if router == "linear"
-                else nn.Conv2d(in_channels, num_experts, ROUTER_PATCH, ROUTER_PATCH)
-            )
+            pixels = in_channels * image_size**2
+            self.router: nn.Module
+            if router == "linear":
+                self.router = nn.Linear(pixels, num_experts)
+            elif router == "conv":
+                patch = ROUTER_PATCH
+                self.router = nn.Conv2d(in_channels, num_experts, patch, patch)
+            else:
+                self.router = Lots(pixels, num_experts)
         for parameter in self.router.parameters():
             nn.init.zeros_(parameter)
 
@@ -133,9 +163,9 @@ class ImageMixture(nn.Module):
         return MixtureOutput(output, expert_index, routing.probs[0])
 
     def _logits(self, x: Tensor) -> Tensor:
-        if isinstance(self.router, nn.Linear):
-            return self.router(x.flatten(1))
-        return self.router(x).sum(dim=(2, 3))
+        if isinstance(self.router, nn.Conv2d):
+            return self.router(x).sum(dim=(2, 3))
+        return self.router(x.flatten(1))
 
     def _expert_outputs(self, x: Tensor, expert_index: Tensor) -> Tensor:
         """Sort the images by expert, call each expert once, and undo the sorting."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from moe_lib.checks import check_choice, check_int, check_real
 from moe_lib.image_evaluation import evaluate_images
-from moe_lib.image_mixture import ImageMixture
+from moe_lib.image_mixture import ROUTERS, ImageMixture
 from moe_lib.minibatch import FitConfig, fit
 from moe_lib.networks import CNN, ResNet18
 from moe_lib.realdata import mnist_digits, mnist_rotate
@@ -32,10 +33,14 @@ class ImageRun:
         Degrees between the two classes (>= 0); 0 is the plain 10-class control.
     network : str
         ``cnn`` or ``resnet18``.
-    channels, hidden : int
-        Of the CNN (>= 1); not read for ResNet-18.
+    channels : int
+        Of the first convolution, at least 1.
+    hidden : int
+        Of the CNN's full layer (>= 1); not read for ResNet-18.
     num_experts : int
         1: a single network, without router.
+    router : str
+        Of a mixture, as in :class:`moe_lib.image_mixture.ImageMixture`.
     epochs : int
         At least 1.
     lr : float
@@ -50,12 +55,14 @@ class ImageRun:
     channels: int = 64
     hidden: int = 128
     num_experts: int = 1
+    router: str = "linear"
     epochs: int = 40
     lr: float = 1e-3
     seeds: int = 10
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, NETWORKS)
+        check_choice("router", self.router, ROUTERS)
         check_real("angle", self.angle)
         check_real("lr", self.lr, positive=True)
         for field in ("channels", "hidden", "num_experts", "epochs", "seeds"):
@@ -64,17 +71,10 @@ class ImageRun:
     def model(self, seed: int) -> nn.Module:
         """Return the network or the mixture with the first weights of a seed."""
         classes = 2 if self.angle else 10
-        build: Callable[[], nn.Module]
-        build = partial(ResNet18, num_classes=classes, in_channels=1)
+        sizes = {"num_classes": classes, "in_channels": 1, "channels": self.channels}
+        build: Callable[[], nn.Module] = partial(ResNet18, **sizes)
         if self.network == "cnn":
-            build = partial(
-                CNN,
-                num_classes=classes,
-                in_channels=1,
-                image_size=16,
-                channels=self.channels,
-                hidden=self.hidden,
-            )
+            build = partial(CNN, **sizes, image_size=16, hidden=self.hidden)
         source = generator(seed, "init")
         if self.num_experts == 1:
             with drawing_from(source):
@@ -84,6 +84,7 @@ class ImageRun:
             num_experts=self.num_experts,
             in_channels=1,
             image_size=16,
+            router=self.router,
             generator=source,
         )
 
@@ -123,48 +124,34 @@ class ImageRun:
         return {"seed": [*seeds], **values}
 
 
+# The size of one network, and what changes for one with the weights of four
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "narrow CNN": (
+        {"channels": 4, "hidden": 16, "lr": 5e-3, "epochs": 60},
+        {"channels": 10, "hidden": 32},
+    ),
+    "CNN": ({}, {"channels": 128, "hidden": 256}),
+    "ResNet-18": ({"network": "resnet18", "epochs": 20, "seeds": 5}, {"channels": 128}),
+}
+
+
 def _cells() -> list[ImageRun]:
-    """Return CNNs and ResNet-18, one and a mixture; narrow ones of equal total too."""
+    """Return four models of each kind on each task; one of each on the leak test."""
     cells = []
     for angle in (15.0, 30.0, 0.0):
-        words = f"angle {angle:g}" if angle else "plain"
-        sizes = {"single": (4, 16), "equal total": (10, 32)}
-        for size, (channels, hidden) in sizes.items():
-            cells.append(
-                ImageRun(
-                    name=f"{words}, narrow CNN, {size}",
-                    angle=angle,
-                    channels=channels,
-                    hidden=hidden,
-                    lr=5e-3,
-                    epochs=60,
-                )
-            )
-        cells.append(
-            ImageRun(
-                name=f"{words}, narrow CNN, mixture",
-                angle=angle,
-                channels=4,
-                hidden=16,
-                num_experts=4,
-                lr=5e-3,
-                epochs=60,
-            )
-        )
-        for experts, kind in ((1, "single"), (4, "mixture")):
-            cells.append(
-                ImageRun(name=f"{words}, CNN, {kind}", angle=angle, num_experts=experts)
-            )
-            cells.append(
-                ImageRun(
-                    name=f"{words}, ResNet-18, {kind}",
-                    angle=angle,
-                    network="resnet18",
-                    num_experts=experts,
-                    epochs=20,
-                    seeds=5,
-                )
-            )
+        task = f"angle {angle:g}" if angle else "plain"
+        for kind, (size, total) in KINDS.items():
+            models = {
+                "single": size,
+                "mixture": size | {"num_experts": 4},
+                "by lot": size | {"num_experts": 4, "router": "lot"},
+                "equal total": size | total,
+            }
+            for model, options in models.items():
+                name = f"{task}, {kind}, {model}"
+                cells.append(ImageRun(name=name, angle=angle, **options))
+    for kind, (size, _) in KINDS.items():
+        cells.append(ImageRun(name=f"angle 3, {kind}, single", angle=3.0, **size))
     return cells
 
 

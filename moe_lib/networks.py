@@ -102,6 +102,10 @@ class BasicBlock(nn.Module):
         return relu(branch + self.shortcut(x))
 
 
+def _stage(width: int, out: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(BasicBlock(width, out, stride), BasicBlock(out, out, 1))
+
+
 class ResNet18(nn.Module):
     """ResNet-18 for small images: a 3x3 stem, and no pooling behind it.
 
@@ -111,6 +115,8 @@ class ResNet18(nn.Module):
         At least 2.
     in_channels : int
         C >= 1.
+    channels : int
+        Of the stem, >= 1; each further stage has twice as many.
 
     Raises
     ------
@@ -122,15 +128,18 @@ class ResNet18(nn.Module):
     He, Zhang, Ren, Sun (2016), "Deep residual learning for image recognition".
     """
 
-    def __init__(self, *, num_classes: int = 10, in_channels: int = 3) -> None:
+    def __init__(
+        self, *, num_classes: int = 10, in_channels: int = 3, channels: int = 64
+    ) -> None:
         super().__init__()
         _check_sizes(num_classes, in_channels)
-        self.conv1, self.bn1 = _conv(in_channels, 64, 3), nn.BatchNorm2d(64)
-        self.layer1 = nn.Sequential(BasicBlock(64, 64, 1), BasicBlock(64, 64, 1))
-        self.layer2 = nn.Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
-        self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
-        self.layer4 = nn.Sequential(BasicBlock(256, 512, 2), BasicBlock(512, 512, 1))
-        self.linear = nn.Linear(512, num_classes)
+        check_int("channels", channels, at_least=1)
+        self.conv1, self.bn1 = _conv(in_channels, channels, 3), nn.BatchNorm2d(channels)
+        self.layer1 = _stage(channels, channels, 1)
+        self.layer2 = _stage(channels, 2 * channels, 2)
+        self.layer3 = _stage(2 * channels, 4 * channels, 2)
+        self.layer4 = _stage(4 * channels, 8 * channels, 2)
+        self.linear = nn.Linear(8 * channels, num_classes)
 
     def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n classes"]:
         """Return one number for each class."""
