@@ -3,6 +3,8 @@
 Sizes with the ending PAD are powers of two; what lies beyond the true size is masked.
 """
 
+from typing import no_type_check
+
 import triton
 import triton.language as tl
 
@@ -13,6 +15,7 @@ ROWS = 128  # patches that are computed together
 
 
 @triton.jit
+@no_type_check
 def _activate(z, ACTIVATION: tl.constexpr):
     """Return the activation of z and its derivative."""
     if ACTIVATION == "linear":
@@ -33,6 +36,7 @@ def _activate(z, ACTIVATION: tl.constexpr):
 
 
 @triton.jit
+@no_type_check
 def _split(a, EXACT: tl.constexpr):
     """Return a / max|a| in half precision, what that lost, and max|a|."""
     scale = tl.max(tl.abs(a))
@@ -44,6 +48,7 @@ def _split(a, EXACT: tl.constexpr):
 
 
 @triton.jit
+@no_type_check
 def _product(a_high, a_low, b_high, b_low, EXACT: tl.constexpr):
     """Return a @ b from both halves of both, but for the product of what was lost."""
     result = tl.dot(a_high, b_high)
@@ -54,6 +59,7 @@ def _product(a_high, a_low, b_high, b_low, EXACT: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["t"])  # or 0 and 1 would be compiled for themselves
+@no_type_check
 def route(
     s_high,  # [S or 1, n, STRIDE]: the sum of the patches
     s_low,
@@ -140,6 +146,7 @@ def route(
 
 
 @triton.jit
+@no_type_check
 def learn(
     x_high,  # [S or 1, n, P, STRIDE]
     x_low,
@@ -247,6 +254,7 @@ def learn(
 
 
 @triton.jit
+@no_type_check
 def move_experts(
     weight,  # [S, M, SIZE]
     grad,  # [S, chunks, M, SIZE]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import no_type_check
 
 import torch
 import triton
@@ -12,6 +13,7 @@ TILE = 64  # rows that one program fills
 
 
 @triton.jit
+@no_type_check
 def uniform(key, first, t, TILE: tl.constexpr, M_PAD: tl.constexpr):
     """Return the noise of moe_lib.rng.fill_uniform for a tile of examples."""
     group = first // 4 + tl.arange(0, TILE // 4)[:, None]
@@ -26,6 +28,7 @@ def uniform(key, first, t, TILE: tl.constexpr, M_PAD: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["t"])  # or 0 and 1 would be compiled for themselves
+@no_type_check
 def _fill(
     out,  # [S, n, M]
     key,  # [S]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from moe_lib.image_mixture import ImageMixture
-from moe_lib.image_runs import IMAGES, ImageRun
+from moe_lib.image_runs import IMAGES, KINDS, ImageRun
 
 NARROW = ImageRun(name="x", channels=4, hidden=16, epochs=2, lr=5e-3, seeds=2)
 
@@ -20,11 +20,20 @@ def test_names_are_unique_and_equal_total_is_equal():
     assert len({*names}) == len(names)
     runs = {run.name: run for run in IMAGES}
     for task in ("angle 15", "angle 30", "plain"):
-        mixture, equal = (
-            num_parameters(runs[f"{task}, narrow CNN, {kind}"])
-            for kind in ("mixture", "equal total")
-        )
-        assert equal == pytest.approx(mixture, rel=0.05)
+        for kind in KINDS:
+            mixture, equal = (
+                num_parameters(runs[f"{task}, {kind}, {model}"])
+                for model in ("mixture", "equal total")
+            )
+            assert equal == pytest.approx(mixture, rel=0.05)
+
+
+def test_a_mixture_by_lot_has_the_experts_of_a_mixture_and_no_router():
+    config = replace(NARROW, num_experts=4)
+    by_lot = replace(config, router="lot").model(0)
+    assert num_parameters(config) - 4 * 257 == sum(
+        p.numel() for p in by_lot.parameters()
+    )
 
 
 def test_a_mixture_starts_with_the_weights_of_the_single_network():
@@ -61,6 +70,7 @@ def test_a_single_network_has_no_dispatch():
         ({"lr": 0.0}, "lr must be"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"num_experts": 0}, "num_experts must be at least 1, got 0"),
+        ({"router": "mlp"}, "router must be one of linear, conv, lot, got 'mlp'"),
     ],
 )
 def test_bad_runs_are_refused(change, message):

@@ -216,6 +216,23 @@ def test_at_first_noise_alone_chooses():
     assert torch.equal(model(x).expert_index, torch.zeros(400, dtype=torch.long))
 
 
+def test_a_router_by_lot_draws_once_and_for_all():
+    model = ImageMixture(small_network, image_size=8, router="lot", generator=source())
+    model.eval()
+    x = images(4000)
+    out = model(x)
+    again = model(x.flip(0), torch.rand(4000, 4, generator=source(1)))
+    assert torch.equal(again.expert_index.flip(0), out.expert_index)
+    counts = out.expert_index.bincount(minlength=4)
+    assert (counts - 1000).abs().max() < 4 * (4000 * 3 / 16) ** 0.5
+    grain = 1e-3 * images(4000)  # nor does it depend on what is shown
+    nearly = model(x + grain).expert_index
+    assert (nearly == out.expert_index).double().mean() == pytest.approx(0.25, abs=0.03)
+    chosen = [model.experts[m](x[i : i + 1]) for i, m in enumerate(out.expert_index)]
+    torch.testing.assert_close(out.output, torch.cat(chosen))  # the gate is 1
+    assert not [*model.router.parameters()]
+
+
 def rejects(error, message, function, *args, **kwargs):
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         function(*args, **kwargs)
@@ -239,7 +256,7 @@ def test_bad_sizes(network):
 def test_bad_arguments_of_a_mixture():
     build = partial(ImageMixture, small_network, generator=source())
     rejects(ValueError, "num_experts must be at least 1, got 0", build, num_experts=0)
-    message = "router must be one of linear, conv, got 'mlp'"
+    message = "router must be one of linear, conv, lot, got 'mlp'"
     rejects(ValueError, message, build, router="mlp")
     message = "image_size must be a multiple of 4 for the router conv, got 18"
     rejects(ValueError, message, build, router="conv", image_size=18)
