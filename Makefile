@@ -40,10 +40,11 @@ test: book ## every test: library, notebooks against their outputs, built site
 notebooks: $(STAMP) ## execute all notebooks again, in place
 	$(BIN)/python -m tools.notebooks execute
 
-lint: $(STAMP) ## style and types
+lint: $(STAMP) ## style, types and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 bench: $(STAMP) ## how fast a step is on this machine, and how fast it could be
 	mkdir -p out

@@ -110,7 +110,7 @@ class WeakTraining:
         check_int("epochs", self.epochs, at_least=1)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimizer of a model."""
+        """Return the optimiser of a model."""
         if self.optimizer == "adam":
             return torch.optim.Adam(
                 model.parameters(), lr=self.lr, weight_decay=self.weight_decay

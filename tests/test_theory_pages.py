@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.prose import text_of
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "book").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -14,15 +16,6 @@ END = re.compile(r"^```\{prf:(?:theorem|lemma|proposition|corollary)\}|^#+ ", re
 LABEL = re.compile(r":label: (\S+)")
 LEADS = ("In plain words.", "See it.", "The gap.")
 CELL = re.compile(r'<a\s+href="(?:\.\./notebooks/([\w.]+)\.html)?#cell-([\w-]+)"')
-
-
-def text_of(path):
-    """Return a page, or the prose of a notebook."""
-    if path.suffix == ".md":
-        return path.read_text()
-    cells = json.loads(path.read_text())["cells"]
-    prose = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
-    return "\n\n".join(prose)
 
 
 def cells_of(name):

@@ -22,6 +22,7 @@ from scipy import stats
 from moe_lib.cells import CURVE_EVERY
 from moe_lib.reproduce import series
 from moe_lib.results import load_committed
+from tools.prose import prose
 
 BOOK = Path(__file__).parent.parent / "book"
 LEDGER, PAGE = BOOK / "claims.yml", BOOK / "claims.md"
@@ -44,11 +45,6 @@ UNIT = r"[\s\u00a0\u202f]?(?:%|per ?cent\b|nats?\b|points?\b)"
 RESULT = re.compile(  # numbers before a unit, alone or in a list, and a ± b
     rf"(?<![\w.,]){NUMBER}(?:(?:,? and|,? or| to|,|–| ±) ?{NUMBER})*{UNIT}"
     rf"|(?<![\w.,]){NUMBER} ?± ?{NUMBER}"
-)
-FENCE = re.compile(r"\s*(`{3,}|~{3,}|:{3,})(\S*)")
-NO_PROSE = re.compile(  # math, roles, code, where links go, tags
-    r"\$\$.*?\$\$|\$[^$]+\$|\{[\w:-]+\}`[^`]*`|`[^`]*`|(?<=\])\([^)]*\)|<[a-z/!][^>]*>",
-    re.S,
 )
 
 
@@ -170,27 +166,10 @@ def _table(rows: list[Row]) -> Iterator[str]:
     yield ""
 
 
-def prose(text: str) -> str:
-    """Return what remains of a page without code, math, roles and targets of links."""
-    kept: list[str] = []
-    fences: list[tuple[str, bool]] = []
-    for line in text.splitlines():
-        inside_code = bool(fences) and fences[-1][1]
-        mark, kind = match.groups() if (match := FENCE.match(line)) else ("", "")
-        if not mark:
-            kept += [] if inside_code else [line]
-        elif fences and not kind and mark.startswith(fences[-1][0]):
-            fences.pop()
-        elif not inside_code:
-            code = not kind.startswith("{") or kind.startswith(("{math}", "{code"))
-            fences.append((mark, code))
-    return NO_PROSE.sub("\0", "\n".join(kept)).replace("*", "")
-
-
 def unbacked_numbers(text: str, backed: Iterable[float]) -> list[str]:
     """List what looks like a result in the prose of a page and is not backed."""
-    backed = set(backed)
-    found = [match[0] for match in RESULT.finditer(prose(text))]
+    backed, words = set(backed), prose(text).replace("*", "")
+    found = [match[0] for match in RESULT.finditer(words)]
     return [" ".join(f.split()) for f in found if not backed.issuperset(numbers(f))]
 
 
