@@ -43,6 +43,8 @@ class ShowPictures(SphinxPostTransform):
                 logger = logging.getLogger(__name__)
                 message = "no figure of a chapter has the name %s"
                 logger.warning(message, place["name"], location=place)
+            for image in images[:1]:
+                image["classes"].append("picture")
             place.replace_self(images[:1])
 
     def images(self, page: str, name: str) -> list[nodes.Node]:
