@@ -1,0 +1,90 @@
+"""A figure that is shown again: the image is the chapter's own, or the build warns."""
+
+import io
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from sphinx.testing.util import SphinxTestApp
+from sphinx.util.docutils import docutils_namespace
+
+from tests.site.checks import Page
+
+ROOT = Path(__file__).parents[2]
+TOC = ".. toctree::\n\n   chapter\n   gallery\n"
+CHAPTER = ".. _fig-a:\n\n.. figure:: a.png\n   :alt: A curve falls.\n\n   A caption.\n"
+
+
+def png(grey):
+    """Return an image of one pixel."""
+
+    def chunk(kind, data):
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    head = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    data = zlib.compress(bytes([0, grey]))
+    parts = [chunk(b"IHDR", head), chunk(b"IDAT", data), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """Build a book of one chapter and one page that shows a figure again."""
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    (tmp_path / "conf.py").write_text("extensions = ['pictures']\n")
+    (tmp_path / "index.rst").write_text(f"Book\n====\n\n{TOC}")
+    (tmp_path / "chapter.rst").write_text(f"Chapter\n=======\n\n{CHAPTER}")
+    (tmp_path / "a.png").write_bytes(png(0))
+
+    def build(name):
+        page, text = (
+            tmp_path / "gallery.rst",
+            f"Gallery\n=======\n\n.. picture:: {name}\n",
+        )
+        if not page.exists() or page.read_text() != text:  # else it stays as it was
+            page.write_text(text)
+        warnings = io.StringIO()
+        with docutils_namespace():
+            app = SphinxTestApp(srcdir=tmp_path, warning=warnings)
+            app.build()
+            app.cleanup()
+        return Page(Path(app.outdir) / "gallery.html"), warnings.getvalue()
+
+    yield build
+    sys.modules.pop("pictures", None)
+
+
+def test_the_image_and_its_words_are_the_chapters(book):
+    page, warnings = book("fig-a")
+    assert warnings == ""
+    [image] = [image for image in page.images if "picture" in image.get("class", "")]
+    assert (image["src"], image["alt"]) == ("_images/a.png", "A curve falls.")
+
+
+def test_the_page_is_written_again_when_the_chapter_changes(book, tmp_path):
+    book("fig-a")
+    chapter = tmp_path / "chapter.rst"
+    chapter.write_text(chapter.read_text().replace("a.png", "b.png"))
+    (tmp_path / "b.png").write_bytes(png(1))
+    page, _ = book("fig-a")
+    assert "_images/b.png" in [image["src"] for image in page.images]
+
+
+def test_a_name_that_no_figure_has_is_noticed(book):
+    page, warnings = book("fig-b")
+    assert "no figure of a chapter has the name fig-b" in warnings
+    assert not any("picture" in image.get("class", "") for image in page.images)
+
+
+def test_the_ten_pictures_are_ten(site):
+    def sources(file):
+        return {image["src"] for image in Page(file).images}
+
+    gallery = Page(site / "book" / "ten_pictures.html").images
+    shown = {i["src"] for i in gallery if "picture" in i.get("class", "")}
+    chapters = set().union(*map(sources, (site / "notebooks").glob("*.html")))
+    assert len(shown) == 10
+    assert shown <= chapters
