@@ -13,7 +13,7 @@ THEORY := timing_law specialists coverage information additive_training additive
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks lint bench gifs reproduce reproduce-full reproduce-theory reproduce-images serve clean
+.PHONY: help book test notebooks lint bench gifs reproduce reproduce-full reproduce-theory reproduce-images preview serve clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -85,6 +85,9 @@ $(FULL)/strength_setting%.json: $(STAMP)
 
 $(FULL)/%.json: $(STAMP)
 	$(RUN) reproduce $* --device $(DEVICE) --out $(FULL)
+
+preview: book ## list the pages that a change alters (BASE=commit; else where main was left)
+	@$(BIN)/python -m tools.preview $(BASE)
 
 serve: ## show the built site on http://localhost:8000
 	@test -f $(SITE)/index.html || { echo "No site yet: run make book"; exit 1; }

@@ -26,7 +26,7 @@ def declared_lists():
 def test_environment_yml_adds_nothing_of_its_own():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["dependencies"] == [
-        f"python{PROJECT['requires-python']}",
+        f"python={PROJECT['requires-python'].removeprefix('>=')}",
         "c-compiler",
         "pip",
         {"pip": ["-c constraints.txt", "-e .[all]"]},
