@@ -70,7 +70,7 @@ reproduce-theory: $(STAMP) ## train what tests the theory (a GPU, or DEVICE=cpu 
 	$(RUN) reproduce $(THEORY) --device $(DEVICE) --out $(FULL)-theory
 	$(RUN) compare $(FULL)-theory
 
-reproduce-images: $(STAMP) ## train networks on turned digits (a GPU: about ten minutes)
+reproduce-images: $(STAMP) ## train networks on turned digits (a GPU: more than an hour)
 	$(RUN) reproduce images --device $(DEVICE) --out $(FULL)-images
 	$(RUN) compare $(FULL)-images
 
