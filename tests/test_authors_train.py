@@ -6,7 +6,7 @@ import jaxtyping
 import pytest
 import torch
 
-from moe_lib import ModelConfig, MoE, TrainConfig, train
+from moe_lib import ModelConfig, MoE, TrainConfig, authors_train, train
 from moe_lib.authors import AUTHORS, AUTHORS_ENTROPY, AUTHORS_SINGLE, PAPER
 from moe_lib.authors_model import RecipeModel, recipe_loss
 from moe_lib.authors_train import evaluate_recipe, train_recipe
@@ -214,6 +214,18 @@ def test_the_late_early_stop_waits():
         "late", [0, 1], loss="cross_entropy", steps=520, expert_lr=0.05, router_lr=1.0
     )
     assert any(500 < at < 520 for at in expected)
+
+
+def test_the_early_stop_remembers_the_best_loss(monkeypatch):
+    creeping = iter([0.6, 0.5, 0.515, 0.53, 0.545])  # never up by 0.02 in one step
+    monkeypatch.setattr(
+        authors_train,
+        "recipe_loss",
+        lambda _, output, y: 0 * output[:, 0] + next(creeping),
+    )
+    recipe = replace(AUTHORS, load_balancing=0.0, early_stop="floor", steps=5)
+    model = RecipeModel(recipe, SMALL, dim=6, seeds=[0])
+    assert train_recipe(model, draw(data_config(), 1)).steps.tolist() == [3]
 
 
 def test_runs_do_not_depend_on_each_other():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import ttest_rel
+from sklearn.linear_model import LogisticRegression
 
-from moe_lib.compare import logistic_accuracy, paired_difference
+from moe_lib.compare import STRENGTHS, logistic_accuracy, paired_difference
 from moe_lib.data import PatchDataset
 from moe_lib.splits import Splits
 from tests.toys import normal
@@ -58,10 +59,27 @@ def test_bad_input_is_refused(change, message):
         paired_difference(**arguments)
 
 
-def test_logistic_regression_solves_what_a_line_separates():
-    def side(n, seed):
-        x = normal(n, 1, 5, seed=seed).float()
-        return PatchDataset(x, torch.where(x[:, 0, 0] > 0.2, 1.0, -1.0))
+def side(n, seed, *, turned=False):
+    """Return examples that a line separates, if wanted with wrong labels."""
+    x = normal(n, 1, 5, seed=seed).float()
+    return PatchDataset(x, torch.where((x[:, 0, 0] > 0.2) != turned, 1.0, -1.0))
 
+
+def test_logistic_regression_solves_what_a_line_separates():
     splits = Splits(side(800, 0), side(100, 1), side(400, 2), None, ("all",))
     assert logistic_accuracy(splits) > 0.98
+
+
+def test_its_penalty_is_chosen_on_the_validation_set():
+    # Validation labels are turned round: the best penalty is the worst for the test.
+    wrong = side(400, 1, turned=True)
+    train, test = side(60, 0), side(400, 2)
+    accuracies = [
+        LogisticRegression(C=strength, max_iter=5000)
+        .fit(train.x[:, 0].numpy(), train.y.numpy())
+        .score(test.x[:, 0].numpy(), test.y.numpy())
+        for strength in STRENGTHS
+    ]
+    assert min(accuracies) < max(accuracies) - 0.05
+    found = logistic_accuracy(Splits(train, wrong, test, None, ("all",)))
+    assert found == min(accuracies)

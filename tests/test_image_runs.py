@@ -5,8 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from moe_lib import image_runs
+from moe_lib.data import PatchDataset
+from moe_lib.image_evaluation import evaluate_images
 from moe_lib.image_mixture import ImageMixture
 from moe_lib.image_runs import IMAGES, KINDS, ImageRun
+from moe_lib.minibatch import FitConfig, fit
+from moe_lib.splits import Splits
+from tests.toys import normal, signs
 
 NARROW = ImageRun(name="x", channels=4, hidden=16, epochs=2, lr=5e-3, seeds=2)
 
@@ -56,6 +62,27 @@ def test_a_run_reports_what_it_found(angle):
     assert 0 < values["dispatch_entropy"][0] <= 2.31
     again = run.run(range(1), "cpu")
     assert again == values
+
+
+def test_each_side_has_its_part(monkeypatch):
+    def side(n, seed):
+        return PatchDataset(normal(n, 1, 256, seed=seed).float(), signs(n).float())
+
+    shape = (1, 16, 16)
+    splits = Splits(side(41, 1), side(31, 2), side(53, 3), shape, ("all",))
+    monkeypatch.setattr(image_runs, "mnist_rotate", lambda angle, seed: splits)
+    run = replace(NARROW, epochs=4)
+    values, model = run.run(range(1), "cpu"), run.model(0)
+    config, options = FitConfig(epochs=4, lr=5e-3), {"image_shape": shape, "seed": 0}
+    found = fit(model, splits.train, splits.validation, config, **options)
+    one, two, three = (
+        100 * evaluate_images(model, part, image_shape=shape).accuracy.item()
+        for part in (splits.train, splits.validation, splits.test)
+    )
+    assert values["best_epoch"] == [found.best_epoch]
+    assert values["validation_accuracy"] == [pytest.approx(two, abs=1e-4)]
+    assert values["test_accuracy"] == [pytest.approx(three, abs=1e-4)]
+    assert len({one, two, three}) == 3
 
 
 def test_a_single_network_has_no_dispatch():

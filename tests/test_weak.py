@@ -226,8 +226,15 @@ def test_bad_trainings_are_refused():
 
 def test_the_way_of_training_is_chosen_on_the_validation_sets():
     splits, config = [toy_splits(seed) for seed in SEEDS], WeakConfig(hidden=8)
-    ways = [replace(TRAINING, epochs=1, lr=1e-4), TRAINING]
+    ways = [replace(TRAINING, epochs=1, lr=1e-4), replace(TRAINING, epochs=20)]
     one, other = (train_weak(splits, config, way, seeds=SEEDS) for way in ways)
     found = best_of(splits, config, ways, seeds=SEEDS)
     assert one.validation_accuracy.mean() < other.validation_accuracy.mean()
     assert torch.equal(found.test_accuracy, other.test_accuracy)
+    # Turned round there, labels make the worst way for the test the best one.
+    turned = [
+        replace(s, validation=replace(s.validation, y=-s.validation.y)) for s in splits
+    ]
+    bad = best_of(turned, config, ways, seeds=SEEDS)
+    assert one.test_accuracy.mean() < other.test_accuracy.mean()
+    assert torch.equal(bad.test_accuracy, one.test_accuracy)
