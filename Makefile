@@ -34,7 +34,7 @@ book: $(STAMP) ## build the site from the committed outputs
 	@echo "Open that file in a browser; the playground needs a server: make serve"
 
 test: book ## every test: library, notebooks against their outputs, built site
-	$(BIN)/python -m pytest tests notebooks -n 2 --dist loadfile \
+	$(BIN)/python -m pytest tests notebooks -n 2 --dist loadfile --cov \
 	  --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 notebooks: $(STAMP) ## execute all notebooks again, in place
