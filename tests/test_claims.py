@@ -2,7 +2,8 @@
 
 What the ledger says of us must follow from the committed results, every place that it
 names must exist, and no published number may be left out. A number in the prose that
-looks like a result must be in the ledger, or in what its own notebook computes.
+looks like a result must be in the ledger, or in what its own notebook computes or its
+exercises assert.
 """
 
 import ast
@@ -32,6 +33,7 @@ from tools.claims import (
     published,
     unbacked_numbers,
 )
+from tools.exercises import BLOCK, FOLDER
 
 ROOT = Path(__file__).parents[1]
 ROWS = yaml.safe_load(LEDGER.read_text())
@@ -289,9 +291,17 @@ def ledger_numbers():
     return {n for row in ROWS for key in keys for n in numbers(row.get(key, ""))}
 
 
+def exercise_numbers(notebook):
+    """Return the numbers that the exercises of a notebook assert; tests run them."""
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    names = {match["name"] for match in BLOCK.finditer("\n\n".join(cells))}
+    texts = [stated((FOLDER / f"{name}.py").read_text()) for name in names]
+    return set(numbers("\n".join(texts)))
+
+
 def flagged_in_notebook(notebook):
-    """List cell by cell the numbers that neither the ledger nor its code backs."""
-    backed = ledger_numbers() | code_numbers(notebook)
+    """List cell by cell the numbers that nothing backs: ledger, code or exercise."""
+    backed = ledger_numbers() | code_numbers(notebook) | exercise_numbers(notebook)
     return [
         f"{cell.id}: {number}"
         for cell in notebook.cells
@@ -517,3 +527,14 @@ def test_a_notebook_backs_its_own_prose_only():
     found = flagged_in_notebook(notebook_saying("12.35 % or 98.31 %"))
     assert found == ["prose: 12.35 %"]  # the other is in the ledger
     assert flagged_on_page("12.34 % is below 92.5 %.") == ["12.34 %"]
+
+
+def test_an_exercise_backs_the_prose_of_its_own_notebook(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.test_claims.FOLDER", tmp_path)
+    code = "x = 11.11\n# 22.22\nassert abs(x - 33.33) < 44.44\n"
+    (tmp_path / "my_ex.py").write_text(code)
+    text = "11.11 %. 22.22 %. 33.33 %."
+    block = "% code: my_ex solution\n```python\nassert x\n```"
+    without = flagged_in_notebook(notebook_saying(text))
+    assert without == ["prose: 11.11 %", "prose: 22.22 %", "prose: 33.33 %"]
+    assert flagged_in_notebook(notebook_saying(f"{text}\n\n{block}")) == without[:2]
