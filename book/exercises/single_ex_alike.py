@@ -6,8 +6,8 @@ from moe_lib import make_data, setting
 from moe_lib.data import PatchRole
 
 
-# --- your turn: `g(q)`, the score of a patch that lies on an axis at q; that of a linear
-# expert is q itself
+# --- your turn: `g(q)`, the score of a patch that lies on an axis at q; that of a
+# linear expert is q itself
 def g(q):
     return torch.where(q.abs() <= 2, q, 0)
 
