@@ -26,8 +26,8 @@ def learn(name):
     return int((seen > 0.9).int().argmax()), seen[-1].item(), knows
 
 
-# --- your turn: `guess`, how many times as many steps Setting 1 needs as Setting 2 until
-# it knows 90 % of the training labels (0 if you think that it never does)
+# --- your turn: `guess`, how many times as many steps Setting 1 needs as Setting 2
+# until it knows 90 % of the training labels (0 if you think that it never does)
 guess = 8
 # --- check
 assert guess >= 0
