@@ -4,7 +4,7 @@ from moe_lib import ModelConfig, TrainConfig, setting
 from moe_lib.stages import router_turn_step
 
 M = 8
-# --- your turn: `rho`, the derivative of the paper's gate in its own logit at the start,
+# --- your turn: `rho`, the derivative of the paper's gate in its own logit at first,
 # and `earlier`, the factor by which the turn comes earlier with rho = 1
 rho = 1 / M * (1 - 1 / M)
 earlier = (1 / rho) ** (1 / 4)
