@@ -9,6 +9,7 @@ M = 8
 rho = 1 / M * (1 - 1 / M)
 earlier = (1 / rho) ** (1 / 4)
 # --- check
+assert 0 < rho < 1
 steps = [
     router_turn_step(
         setting(1), ModelConfig(num_experts=M), TrainConfig(router_lr=rate)

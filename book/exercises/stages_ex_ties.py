@@ -22,6 +22,7 @@ hit = np.array(kept["foretold"]) == np.array(kept["committed"])  # [S, M]
 second, best = np.sort(first.numpy(), axis=-1)[..., -2:].transpose(2, 0, 1)
 close = second > 0.9 * best
 # --- check
+assert close.shape == hit.shape
 tied, clear = hit[close].mean(), hit[~close].mean()
 print(f"{close.mean():.2f} of the experts are near ties")
 print(f"true forecasts: {tied:.2f} of these, {clear:.2f} of the others")
