@@ -48,11 +48,11 @@ def sharp(images, degrees):
 
 # --- check
 few = images[:100]
-assert sharp(few, 0).shape == (100, 256)
+assert sharp(few, 0.0).shape == (100, 256)
 mean = ndimage.gaussian_filter(few, sigma=(0, 1, 1)).reshape(-1, 14, 2, 14, 2)
 framed = np.pad(mean.mean(axis=(2, 4)), ((0, 0), (1, 1), (1, 1)))
-assert np.allclose(turn_and_shrink(few, 0), framed.reshape(-1, 256), atol=1e-5)
-assert sharp(few, 5).std() > turn_and_shrink(few, 5).std()  # blur takes contrast
+assert np.allclose(turn_and_shrink(few, 0.0), framed.reshape(-1, 256), atol=1e-5)
+assert sharp(few, 5.0).std() > turn_and_shrink(few, 5.0).std()  # blur takes contrast
 found = {"sharp": leak(sharp), "blurred": leak(turn_and_shrink)}
 print(", ".join(f"{name}: {value:.3f}" for name, value in found.items()))
 assert found["blurred"] < 0.56
