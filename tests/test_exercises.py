@@ -15,6 +15,7 @@ import pytest
 from tools.exercises import BLOCK, FOLDER, NOTEBOOKS, parts, rewrite, stub
 
 CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
+NUMBERED = [path for path in CHAPTERS if not path.name.startswith("00")]
 FILES = sorted(FOLDER.glob("*.py"))
 KINDS = {"Predict", "Compute", "Change the code", "Think"}
 LEVELS = ["easy", "medium", "harder"]
@@ -86,9 +87,14 @@ def test_blocks_are_what_the_files_say(path):
     assert rewrite(text) == text
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", NUMBERED, ids=lambda p: p.stem)
 def test_every_chapter_has_exercises_of_each_kind(path):
     assert problems(prose_of(path)) == []
+
+
+def test_what_comes_before_the_chapters_has_no_exercises():
+    for path in set(CHAPTERS) - set(NUMBERED):
+        assert groups(prose_of(path)) == []
 
 
 def test_every_file_is_used_once():
