@@ -1,12 +1,14 @@
 """What each page carries: MathJax and films of its own, a name for each cell to link
-to, scripts where something moves and no dead ones, sound ARIA.
+to, scripts and styles where they are used, words for search engines, sound ARIA.
 """
 
 import json
 import re
 import shutil
+from html import escape, unescape
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -84,18 +86,81 @@ def add_moving_parts(app, pagename, templatename, context, doctree) -> None:
         app.add_css_file(style)
 
 
+# Of what extensions give to every page: what a page must contain to be given a file.
+# Thebe, of which nothing is left, would load code from another host.
+NEEDED = {
+    "clipboard": 'class="highlight',
+    "copybutton": 'class="highlight',
+    "design-tabs": "sd-tab-set",
+    "exercise.css": 'class="exercise',
+    "mystnb": 'class="cell',
+    "proof.css": 'class="proof',
+    "sphinx-design": 'class="sd-',
+    "thebe": "thebe-init",
+    "togglebutton": "dropdown",
+}
+
+
+def is_used(asset, body: str) -> bool:
+    """Tell whether a page with this body needs a script or style."""
+    name = f"{asset.filename}{asset.attributes}".lower()
+    return all(sign in body for part, sign in NEEDED.items() if part in name)
+
+
 def repair_page(app, pagename, templatename, context, doctree) -> None:
-    """Mend the page's body and drop scripts that are of no use here."""
+    """Mend the page's body, drop files of no use here, let no script hold it up."""
+    body = context.get("body") or ""
     for written, wanted in ARIA_REPAIRS.items():
-        if context.get("body"):
-            context["body"] = context["body"].replace(written, wanted)
-    kept = []
+        body = body.replace(written, wanted)
+    if "body" in context:
+        context["body"] = body
+    for kind in ("script_files", "css_files"):
+        used = [asset for asset in context.get(kind, []) if is_used(asset, body)]
+        context[kind] = [a for i, a in enumerate(used) if a not in used[:i]]
     for script in context.get("script_files", []):
-        # Thebe would load code from another host.
-        is_thebe = "thebe" in f"{script.filename}{script.attributes}".lower()
-        if not is_thebe and script not in kept:
-            kept.append(script)
-    context["script_files"] = kept
+        # The other scripts read these options while they load.
+        if script.filename and "documentation_options" not in script.filename:
+            script.attributes.setdefault("defer", "defer")
+
+
+def describe_page(app, pagename, templatename, context, doctree) -> None:
+    """Tell search engines and social networks what the page is about.
+
+    With `html_baseurl`, the site's address, also show a picture.
+    """
+    paragraphs = doctree.findall(nodes.paragraph) if doctree else []
+    words = next((p.astext() for p in paragraphs if len(p.astext()) > 60), "")
+    words = shorten(words, 200, placeholder=" …")
+    title = re.sub("<[^>]*>", "", context.get("title", ""))
+    tags = {"og:title": unescape(title), "og:type": "article"}
+    if words:
+        tags |= {"description": words, "og:description": words}
+    if address := app.config.html_baseurl:
+        tags["og:url"] = context["pageurl"]
+        tags["og:image"] = f"{address.rstrip('/')}/_static/card.png"
+    context["metatags"] = context.get("metatags", "") + "".join(
+        f'\n<meta {"property" if ":" in name else "name"}="{name}" '
+        f'content="{escape(content)}" />'
+        for name, content in tags.items()
+    )
+
+
+REDIRECT = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<meta http-equiv="Refresh" content="0; url={home}">
+<link rel="icon" href="_static/logo.svg">
+<p><a href="{home}">{title}</a></p>
+</html>
+"""
+
+
+def write_redirect(app: Sphinx, exception: Exception | None) -> None:
+    """Lead from the site's root to the home page."""
+    title, home = escape(app.config.html_title), f"{app.config.root_doc}.html"
+    page = Path(app.outdir) / "index.html"
+    page.write_text(REDIRECT.format(title=title, home=home), encoding="utf-8")
 
 
 def repair_buttons(app: Sphinx, exception: Exception | None) -> None:
@@ -113,6 +178,8 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", copy_media)
     app.connect("doctree-read", name_cells)
     app.connect("html-page-context", add_moving_parts)
+    app.connect("html-page-context", describe_page)
     app.connect("html-page-context", repair_page, priority=900)
+    app.connect("build-finished", write_redirect, priority=400)
     app.connect("build-finished", repair_buttons)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

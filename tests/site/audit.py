@@ -28,7 +28,7 @@ def audit(browser, address) -> Audit:
         page.on("console", lambda message: _note_console(found, message))
         page.on("pageerror", lambda error: found.console.append(str(error)))
         page.goto(address, wait_until="load")
-        page.evaluate("window.MathJax?.startup?.promise")
+        page.evaluate("window.formulasSet")
         width = page.evaluate("document.documentElement.scrollWidth")
         if width > PHONE["width"]:
             found.sideways.append(f"{width} px wide on a {PHONE['width']} px screen")
