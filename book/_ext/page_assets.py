@@ -117,10 +117,16 @@ def repair_page(app, pagename, templatename, context, doctree) -> None:
     for kind in ("script_files", "css_files"):
         used = [asset for asset in context.get(kind, []) if is_used(asset, body)]
         context[kind] = [a for i, a in enumerate(used) if a not in used[:i]]
-    for script in context.get("script_files", []):
-        # The other scripts read these options while they load.
-        if script.filename and "documentation_options" not in script.filename:
-            script.attributes.setdefault("defer", "defer")
+    if pagename != "search":  # whose own scripts need the others at once
+        context["script_files"] = [deferred(s) for s in context.get("script_files", [])]
+
+
+def deferred(script):
+    """Let a script file wait for the page; others read options while they load."""
+    if not script.filename or "documentation_options" in script.filename:
+        return script
+    attributes = {"defer": "defer", **script.attributes}
+    return type(script)(script.filename, priority=script.priority, **attributes)
 
 
 def describe_page(app, pagename, templatename, context, doctree) -> None:
