@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from docutils import nodes
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from sphinx.application import Sphinx
 
 # Of MathJax: the component that Sphinx loads, its fonts, the rarer TeX commands, and
@@ -151,6 +152,21 @@ def describe_page(app, pagename, templatename, context, doctree) -> None:
     )
 
 
+def draw_card(app: Sphinx, exception: Exception | None) -> None:
+    """Draw what social networks show beside a link, from the picture of the home page."""
+    if not app.config.html_baseurl:
+        return
+    card = Image.new("RGB", (1200, 630), "white")
+    font = ImageFont.load_default(size=60)
+    title = app.config.html_title
+    ImageDraw.Draw(card).text((600, 95), title, "#222222", font, anchor="mm")
+    strip = Path(app.srcdir) / "notebooks" / "media" / "dispatch_cubic_strip.png"
+    with Image.open(strip) as picture:
+        fitted = ImageOps.contain(picture.convert("RGB"), (1120, 430))
+    card.paste(fitted, ((1200 - fitted.width) // 2, 170))
+    card.save(Path(app.outdir) / "_static" / "card.png", optimize=True)
+
+
 REDIRECT = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -186,6 +202,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", add_moving_parts)
     app.connect("html-page-context", describe_page)
     app.connect("html-page-context", repair_page, priority=900)
+    app.connect("build-finished", draw_card)
     app.connect("build-finished", write_redirect, priority=400)
     app.connect("build-finished", repair_buttons)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

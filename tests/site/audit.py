@@ -29,7 +29,8 @@ CUT_OFF = """() => {
 UNSEEN_FOCUS = """() => {
   const shows = (e) => {
     const { outlineStyle, outlineWidth } = e ? getComputedStyle(e) : {};
-    return outlineStyle === "auto" || (outlineStyle === "solid" && parseFloat(outlineWidth) >= 2);
+    return outlineStyle === "auto" ||
+      (outlineStyle === "solid" && parseFloat(outlineWidth) >= 2);
   };
   return [...document.querySelectorAll("a[href], button, input, select, summary")]
     .filter((e) => e.checkVisibility() && !e.disabled)
