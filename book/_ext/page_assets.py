@@ -153,7 +153,7 @@ def describe_page(app, pagename, templatename, context, doctree) -> None:
 
 
 def draw_card(app: Sphinx, exception: Exception | None) -> None:
-    """Draw what social networks show beside a link, from the picture of the home page."""
+    """Draw what social networks show beside a link: title and home figure."""
     if not app.config.html_baseurl:
         return
     card = Image.new("RGB", (1200, 630), "white")
