@@ -29,6 +29,17 @@ ARIA_REPAIRS = {
     '<summary aria-label="Toggle hidden content">': "<summary>",
 }
 
+# A formula alone in a header cell is named by words: not every reader knows MathML.
+FORMULA_HEADER = re.compile(
+    r'(<th class="[^"]*"><p><span class="math[^"]*")>\\\((.*?)\\\)</span></p></th>'
+)
+
+
+def name_header(match) -> str:
+    """Name the formula of a header cell: v_0 is read "v 0"."""
+    words = re.sub(r"[\W_]+", " ", match[2]).strip()
+    return match[0].replace(match[1], f'{match[1]} role="math" aria-label="{words}"')
+
 
 # A button is named by its visible text or by its label, not by a second name beside it.
 BUTTON_REPAIRS = {
@@ -113,6 +124,7 @@ def repair_page(app, pagename, templatename, context, doctree) -> None:
     body = context.get("body") or ""
     for written, wanted in ARIA_REPAIRS.items():
         body = body.replace(written, wanted)
+    body = FORMULA_HEADER.sub(name_header, body)
     if "body" in context:
         context["body"] = body
     for kind in ("script_files", "css_files"):
