@@ -34,6 +34,8 @@ FORMULA_HEADER = re.compile(
     r'(<th class="[^"]*"><p><span class="math[^"]*")>\\\((.*?)\\\)</span></p></th>'
 )
 
+EMPTY_HEADER = re.compile(r"<th( [^>]*)><p></p></th>")  # the corner of a table
+
 
 def name_header(match) -> str:
     """Name the formula of a header cell: v_0 is read "v 0"."""
@@ -125,6 +127,7 @@ def repair_page(app, pagename, templatename, context, doctree) -> None:
     for written, wanted in ARIA_REPAIRS.items():
         body = body.replace(written, wanted)
     body = FORMULA_HEADER.sub(name_header, body)
+    body = EMPTY_HEADER.sub(r"<td\1></td>", body)
     if "body" in context:
         context["body"] = body
     for kind in ("script_files", "css_files"):

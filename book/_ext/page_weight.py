@@ -15,6 +15,9 @@ from sphinx.application import Sphinx
 # The theme's style sheet has a rule for each icon of its font: a code for each name.
 ICON_RULE = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"\\\w+"\}')
 ICON_CODE = re.compile(r'"\\(\w{4})"')
+OWN_ICON = re.compile(
+    r'content: "(.)"'
+)  # in our own style sheets: a letter of its font
 ICON_FONT = "fa-solid-900"
 
 # What the theme writes around each page, and of no use there: it draws each icon twice,
@@ -73,6 +76,8 @@ def keep_used_icons(static: Path, shown: str) -> None:
     sheet = static / "styles" / "pydata-sphinx-theme.css"
     text = ICON_RULE.sub(keep, sheet.read_text(encoding="utf-8"))
     codes = [int(code, 16) for code in ICON_CODE.findall(text)]
+    own = (static / "custom.css").read_text(encoding="utf-8")
+    codes += [ord(c) for c in OWN_ICON.findall(own)]
     codes += [ord(c) for c in text if "\ue000" <= c <= "\uf8ff"]
     # The licence allows a changed font under another name: ours has none.
     options = subset.Options(name_IDs=[0, 13, 14], flavor="woff", notdef_outline=True)
