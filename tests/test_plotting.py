@@ -1,5 +1,7 @@
 """Pictures, artist by artist: arrays in, the right marks in the right Axes."""
 
+import itertools
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -398,3 +400,70 @@ def test_regions_show_the_expert_that_each_example_went_to(ax):
     colors = [EXPERT_COLORS[m] for m in chosen]
     shapes = [CLUSTER_MARKERS[k] for k in cluster]
     assert marks(ax) == expected_marks(points, colors, shapes)
+
+
+# How colour-blind readers see linear RGB: Machado, Oliveira and Fernandes (2009), full
+# severity.
+SEEN_BY = {
+    "full sight": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+# Linear RGB to XYZ, in units of the white of daylight.
+TO_XYZ = np.array(
+    [
+        [0.4339, 0.3762, 0.1899],
+        [0.2126, 0.7152, 0.0722],
+        [0.0178, 0.1095, 0.8727],
+    ]
+)
+APART = 15  # a difference in CIELAB that nobody misses; about 2 is just seen
+
+
+def lab(color, seen_by):
+    rgb = np.array(to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(np.array(SEEN_BY[seen_by]) @ linear, 0, 1)
+    x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * 841 / 108 + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def confused(colors, seen_by):
+    """List the pairs of colours that look too much alike."""
+    places = [lab(color, seen_by) for color in colors]
+    return [
+        (i, j)
+        for i, j in itertools.combinations(range(len(places)), 2)
+        if np.linalg.norm(places[i] - places[j]) < APART
+    ]
+
+
+def test_the_measure_knows_white_and_red_from_green():
+    np.testing.assert_allclose(lab("white", "full sight"), [100, 0, 0], atol=0.1)
+    red_and_green = ["#C06000", "#609000"]
+    assert confused(red_and_green, "full sight") == []
+    assert confused(red_and_green, "deuteranopia") == [(0, 1)]
+
+
+@pytest.mark.parametrize("seen_by", SEEN_BY)
+def test_colour_blind_readers_tell_clusters_labels_and_models_apart(seen_by):
+    for colors in (CLUSTER_COLORS, LABEL_COLORS.values(), MODEL_COLORS.values()):
+        assert confused(colors, seen_by) == []
+
+
+def test_marks_tell_clusters_and_labels_apart_without_colour():
+    assert len(set(CLUSTER_MARKERS)) == len(CLUSTER_COLORS)
+    assert len(set(LABEL_MARKERS.values())) == len(LABEL_COLORS)

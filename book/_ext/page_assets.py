@@ -1,14 +1,17 @@
 """What each page carries: MathJax and films of its own, a name for each cell to link
-to, scripts where something moves and no dead ones, sound ARIA.
+to, scripts and styles where they are used, words for search engines, sound ARIA.
 """
 
 import json
 import re
 import shutil
+from html import escape, unescape
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 
 from docutils import nodes
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from sphinx.application import Sphinx
 
 # Of MathJax: the component that Sphinx loads, its fonts, the rarer TeX commands, and
@@ -25,6 +28,19 @@ ARIA_REPAIRS = {
     'role="doc-biblioentry"': 'role="listitem"',
     '<summary aria-label="Toggle hidden content">': "<summary>",
 }
+
+# A formula alone in a header cell is named by words: not every reader knows MathML.
+FORMULA_HEADER = re.compile(
+    r'(<th class="[^"]*"><p><span class="math[^"]*")>\\\((.*?)\\\)</span></p></th>'
+)
+
+EMPTY_HEADER = re.compile(r"<th( [^>]*)><p></p></th>")  # the corner of a table
+
+
+def name_header(match) -> str:
+    """Name the formula of a header cell: v_0 is read "v 0"."""
+    words = re.sub(r"[\W_]+", " ", match[2]).strip()
+    return match[0].replace(match[1], f'{match[1]} role="math" aria-label="{words}"')
 
 
 # A button is named by its visible text or by its label, not by a second name beside it.
@@ -84,18 +100,104 @@ def add_moving_parts(app, pagename, templatename, context, doctree) -> None:
         app.add_css_file(style)
 
 
+# Of what extensions give to every page: what a page must contain to be given a file.
+# Thebe, of which nothing is left, would load code from another host.
+NEEDED = {
+    "clipboard": 'class="highlight',
+    "copybutton": 'class="highlight',
+    "design-tabs": "sd-tab-set",
+    "exercise.css": 'class="exercise',
+    "mystnb": 'class="cell',
+    "proof.css": 'class="proof',
+    "sphinx-design": 'class="sd-',
+    "thebe": "thebe-init",
+    "togglebutton": "dropdown",
+}
+
+
+def is_used(asset, body: str) -> bool:
+    """Tell whether a page with this body needs a script or style."""
+    name = f"{asset.filename}{asset.attributes}".lower()
+    return all(sign in body for part, sign in NEEDED.items() if part in name)
+
+
 def repair_page(app, pagename, templatename, context, doctree) -> None:
-    """Mend the page's body and drop scripts that are of no use here."""
+    """Mend the page's body, drop files of no use here, let no script hold it up."""
+    body = context.get("body") or ""
     for written, wanted in ARIA_REPAIRS.items():
-        if context.get("body"):
-            context["body"] = context["body"].replace(written, wanted)
-    kept = []
-    for script in context.get("script_files", []):
-        # Thebe would load code from another host.
-        is_thebe = "thebe" in f"{script.filename}{script.attributes}".lower()
-        if not is_thebe and script not in kept:
-            kept.append(script)
-    context["script_files"] = kept
+        body = body.replace(written, wanted)
+    body = FORMULA_HEADER.sub(name_header, body)
+    body = EMPTY_HEADER.sub(r"<td\1></td>", body)
+    if "body" in context:
+        context["body"] = body
+    for kind in ("script_files", "css_files"):
+        used = [asset for asset in context.get(kind, []) if is_used(asset, body)]
+        context[kind] = [a for i, a in enumerate(used) if a not in used[:i]]
+    if pagename != "search":  # whose own scripts need the others at once
+        context["script_files"] = [deferred(s) for s in context.get("script_files", [])]
+
+
+def deferred(script):
+    """Let a script file wait for the page; others read options while they load."""
+    if not script.filename or "documentation_options" in script.filename:
+        return script
+    attributes = {"defer": "defer", **script.attributes}
+    return type(script)(script.filename, priority=script.priority, **attributes)
+
+
+def describe_page(app, pagename, templatename, context, doctree) -> None:
+    """Tell search engines and social networks what the page is about.
+
+    With `html_baseurl`, the site's address, also show a picture.
+    """
+    paragraphs = doctree.findall(nodes.paragraph) if doctree else []
+    words = next((p.astext() for p in paragraphs if len(p.astext()) > 60), "")
+    words = shorten(words, 200, placeholder=" …")
+    title = re.sub("<[^>]*>", "", context.get("title", ""))
+    tags = {"og:title": unescape(title), "og:type": "article"}
+    if words:
+        tags |= {"description": words, "og:description": words}
+    if address := app.config.html_baseurl:
+        tags["og:url"] = context["pageurl"]
+        tags["og:image"] = f"{address.rstrip('/')}/_static/card.png"
+    context["metatags"] = context.get("metatags", "") + "".join(
+        f'\n<meta {"property" if ":" in name else "name"}="{name}" '
+        f'content="{escape(content)}" />'
+        for name, content in tags.items()
+    )
+
+
+def draw_card(app: Sphinx, exception: Exception | None) -> None:
+    """Draw what social networks show beside a link: title and home figure."""
+    if not app.config.html_baseurl:
+        return
+    card = Image.new("RGB", (1200, 630), "white")
+    font = ImageFont.load_default(size=60)
+    title = app.config.html_title
+    ImageDraw.Draw(card).text((600, 95), title, "#222222", font, anchor="mm")
+    strip = Path(app.srcdir) / "notebooks" / "media" / "dispatch_cubic_strip.png"
+    with Image.open(strip) as picture:
+        fitted = ImageOps.contain(picture.convert("RGB"), (1120, 430))
+    card.paste(fitted, ((1200 - fitted.width) // 2, 170))
+    card.save(Path(app.outdir) / "_static" / "card.png", optimize=True)
+
+
+REDIRECT = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<meta http-equiv="Refresh" content="0; url={home}">
+<link rel="icon" href="_static/logo.svg">
+<p><a href="{home}">{title}</a></p>
+</html>
+"""
+
+
+def write_redirect(app: Sphinx, exception: Exception | None) -> None:
+    """Lead from the site's root to the home page."""
+    title, home = escape(app.config.html_title), f"{app.config.root_doc}.html"
+    page = Path(app.outdir) / "index.html"
+    page.write_text(REDIRECT.format(title=title, home=home), encoding="utf-8")
 
 
 def repair_buttons(app: Sphinx, exception: Exception | None) -> None:
@@ -113,6 +215,9 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", copy_media)
     app.connect("doctree-read", name_cells)
     app.connect("html-page-context", add_moving_parts)
+    app.connect("html-page-context", describe_page)
     app.connect("html-page-context", repair_page, priority=900)
+    app.connect("build-finished", draw_card)
+    app.connect("build-finished", write_redirect, priority=400)
     app.connect("build-finished", repair_buttons)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

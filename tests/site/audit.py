@@ -1,12 +1,45 @@
 """Open a page in a browser, on a phone and on a desk, light and dark."""
 
+import gzip
 from dataclasses import dataclass, field
+from functools import cache
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from axe_playwright_python.sync_playwright import Axe
 
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 800}
+PHONE_WIDTHS = (320, 360, 390)
+MAX_BYTES = 1_000_000  # of a page with all it loads, compressed; films come on demand
+FILMS = (".mp4", ".gif")
+
+# What is wider than the screen and in no box that scrolls.
+CUT_OFF = """() => {
+  const scrolls = (e) => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) ||
+    scrolls(e.parentElement));
+  return [...document.querySelectorAll("table, pre, img, canvas, mjx-container")]
+    .filter((e) => e.checkVisibility() && !e.closest("mjx-assistive-mml"))
+    .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e))
+    .map((e) => e.outerHTML.slice(0, 120));
+}"""
+
+# What can have the keyboard's focus and does not show it. Where an input is invisible,
+# the mark that stands for it shows it.
+UNSEEN_FOCUS = """() => {
+  const shows = (e) => {
+    const { outlineStyle, outlineWidth } = e ? getComputedStyle(e) : {};
+    return outlineStyle === "auto" ||
+      (outlineStyle === "solid" && parseFloat(outlineWidth) >= 2);
+  };
+  return [...document.querySelectorAll("a[href], button, input, select, summary")]
+    .filter((e) => e.checkVisibility() && !e.disabled)
+    .filter((e) => {
+      e.focus({ preventScroll: true });
+      return document.activeElement === e && !shows(e) && !shows(e.nextElementSibling);
+    })
+    .map((e) => e.outerHTML.slice(0, 120));
+}"""
 
 
 @dataclass
@@ -16,6 +49,8 @@ class Audit:
     off_host: list = field(default_factory=list)
     console: list = field(default_factory=list)
     sideways: list = field(default_factory=list)
+    unseen_focus: list = field(default_factory=list)
+    heavy: list = field(default_factory=list)
     axe: list = field(default_factory=list)
 
 
@@ -24,26 +59,57 @@ def audit(browser, address) -> Audit:
     found = Audit()
     for scheme in ("light", "dark"):
         page = browser.new_page(viewport=PHONE, color_scheme=scheme)
-        page.on("request", lambda request: _note_request(found, address, request))
+        requested = {}
+        page.on("request", lambda request, to=requested: to.setdefault(request.url))
         page.on("console", lambda message: _note_console(found, message))
         page.on("pageerror", lambda error: found.console.append(str(error)))
         page.goto(address, wait_until="load")
-        page.evaluate("window.MathJax?.startup?.promise")
-        width = page.evaluate("document.documentElement.scrollWidth")
-        if width > PHONE["width"]:
-            found.sideways.append(f"{width} px wide on a {PHONE['width']} px screen")
+        page.evaluate("window.formulasSet")
+        page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = '')")
+        if scheme == "light":
+            _try_widths(found, page)
         for viewport in (PHONE, DESK):
             page.set_viewport_size(viewport)
             page.wait_for_timeout(100)
-            found.axe += serious(page, f"{scheme}, {viewport['width']} px")
+            label = f"{scheme}, {viewport['width']} px: "
+            found.axe += [label + line for line in violations(page)]
+            if viewport == DESK:
+                found.unseen_focus += [label + e for e in page.evaluate(UNSEEN_FOCUS)]
         page.close()
+        _note_requests(found, address, requested)
     return found
 
 
-def _note_request(found, address, request):
-    parts = urlsplit(request.url)
-    if parts.scheme in ("http", "https") and parts.netloc != urlsplit(address).netloc:
-        found.off_host.append(request.url)
+def _try_widths(found, page):
+    for width in PHONE_WIDTHS:
+        page.set_viewport_size({**PHONE, "width": width})
+        page.wait_for_timeout(50)
+        reached = page.evaluate("document.documentElement.scrollWidth")
+        if reached > width:
+            found.sideways.append(f"{reached} px wide on a {width} px screen")
+        found.sideways += [f"{width} px: {e}" for e in page.evaluate(CUT_OFF)]
+
+
+def _note_requests(found, address, requested):
+    host = urlsplit(address).netloc
+    weight = 0
+    for url in requested:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.netloc != host:
+            found.off_host.append(url)
+        elif parts.netloc == host and not parts.path.endswith(FILMS):
+            weight += _compressed(url)
+    if weight > MAX_BYTES:
+        found.heavy.append(f"{weight:,} bytes, more than {MAX_BYTES:,}")
+
+
+@cache
+def _compressed(url) -> int:
+    try:
+        with urlopen(url) as answer:
+            return len(gzip.compress(answer.read()))
+    except OSError:  # missing: the console says so
+        return 0
 
 
 def _note_console(found, message):
@@ -51,13 +117,12 @@ def _note_console(found, message):
         found.console.append(f"{message.text} {message.location['url']}")
 
 
-def serious(page, label):
-    """List what axe finds serious in the page as it is."""
+def violations(page):
+    """List what axe finds in the page as it is."""
     # Without its preload, which asks for imported style sheets at the wrong address.
     response = Axe().run(page, options={"preload": False}).response
     return [
-        f"{label}: {violation['id']}: {node['html'][:120]}"
+        f"{violation['id']}: {node['html'][:120]}"
         for violation in response["violations"]
-        if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]

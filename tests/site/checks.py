@@ -1,10 +1,26 @@
 """What can be read from the built HTML without a browser."""
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+MAX_SITE = 25_000_000  # bytes, uncompressed
+MAX_GIF = 1_000_000
+
+# Which scripts a page may load only if it has what they are for.
+SCRIPTS = {
+    "fontawesome": None,
+    "thebe": None,
+    "searchindex.js": 'id="search-results"',
+    "math.js": 'class="math',
+    "copybutton.js": 'class="highlight',
+    "togglebutton.js": "dropdown",
+    "live/figures.js": r'class="live-figure"|<video',
+    "playground/page.js": 'id="playground"',
+}
 
 LOADING_RELS = {"icon", "modulepreload", "preload", "shortcut", "stylesheet"}
 
@@ -110,3 +126,59 @@ def unnamed_media(site: Path) -> list[str]:
             if not (video.get("aria-label") or "").strip():
                 found.append(f"{path.relative_to(site)}: video without aria-label")
     return found
+
+
+def too_large(site: Path) -> list[str]:
+    """List what passes its limit: a GIF, or the site as a whole."""
+    sizes = {path: path.stat().st_size for path in site.rglob("*") if path.is_file()}
+    limits = {path: MAX_GIF for path in sizes if path.suffix == ".gif"}
+    found = [
+        f"{p.relative_to(site)}: {sizes[p]:,} bytes"
+        for p in limits
+        if sizes[p] > MAX_GIF
+    ]
+    total = sum(sizes.values())
+    return found + [f"the site: {total:,} bytes"] * (total > MAX_SITE)
+
+
+def source_maps(site: Path) -> list[str]:
+    """List source maps and files that ask for one."""
+    return [
+        str(path.relative_to(site))
+        for path in sorted(site.rglob("*"))
+        if path.suffix == ".map"
+        or (
+            path.suffix in (".css", ".js")
+            and "sourceMappingURL=" in path.read_text(encoding="utf-8")[-500:]
+        )
+    ]
+
+
+def idle_scripts(site: Path) -> list[str]:
+    """List scripts that a page loads without having what they are for."""
+    found = []
+    for path in html_files(site):
+        text = path.read_text(encoding="utf-8")
+        for address in re.findall(r'<script[^>]* src="([^"]*)"', text):
+            for name, sign in SCRIPTS.items():
+                if name in address and not (sign and re.search(sign, text)):
+                    found.append(f"{path.relative_to(site)} loads {address}")
+    return found
+
+
+def unsized_pictures(site: Path) -> list[str]:
+    """List pictures for which the page keeps no place, or which it loads unseen."""
+    return [
+        f"{path.relative_to(site)}: {image['src']}"
+        for path in html_files(site)
+        for image in Page(path).images
+        if re.search(r"_images/.*\.(png|webp)$", image["src"])
+        and not {"width", "height", "loading"} <= image.keys()
+    ]
+
+
+def without_icon(site: Path) -> list[str]:
+    """List pages without an icon, for which browsers ask for /favicon.ico."""
+    icon = re.compile(r'<link rel="icon" href="[^"]+"')
+    pages = html_files(site)
+    return [str(p.relative_to(site)) for p in pages if not icon.search(p.read_text())]

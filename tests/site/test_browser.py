@@ -1,5 +1,8 @@
 """Every page of the site in a real browser."""
 
+import re
+
+import numpy as np
 import pytest
 
 from tests.site.audit import Audit, audit
@@ -31,8 +34,51 @@ def test_no_sideways_scroll_on_a_phone(audited):
     assert audited.sideways == []
 
 
-def test_axe_finds_nothing_serious(audited):
+def test_the_focus_of_the_keyboard_is_seen(audited):
+    assert audited.unseen_focus == []
+
+
+def test_a_page_with_all_it_loads_is_light(audited):
+    assert audited.heavy == []
+
+
+def test_axe_finds_nothing(audited):
     assert audited.axe == []
+
+
+def hits(browser, site_address, words):
+    """Ask the search page, as a reader does; return the pages that it lists."""
+    page = browser.new_page()
+    page.goto(f"{site_address}/search.html")
+    page.locator(".bd-main input[type=search]").fill(words)
+    page.keyboard.press("Enter")
+    page.locator(
+        ".search-summary", has_text=re.compile("found|did not match")
+    ).wait_for()
+    links = page.locator("#search-results ul.search li > a").evaluate_all(
+        "links => links.map(a => new URL(a.href).pathname.slice(1))"
+    )
+    page.close()
+    return links
+
+
+@pytest.mark.parametrize(
+    ("words", "explained"),
+    [
+        ("dispatch entropy", "notebooks/05_router_analysis.html"),
+        ("Theorem 4.1", "book/theory.html"),
+        ("normalised gradient", "notebooks/03_moe_layer.html"),
+        ("load balancing", "notebooks/07_reproduction_audit.html"),
+    ],
+)
+def test_the_search_finds_the_page_that_explains(
+    browser, site_address, words, explained
+):
+    assert explained in hits(browser, site_address, words)[:5]
+
+
+def test_the_search_does_not_find_everything(browser, site_address):
+    assert hits(browser, site_address, "xylophone") == []
 
 
 # Each check must find what it is there to find.
@@ -77,8 +123,33 @@ def test_missing_files_are_found(audit_of):
     assert "404" in audit_of('<img src="gone.png" alt="A plot">').console[0]
 
 
-def test_sideways_scroll_is_found(audit_of):
-    assert audit_of('<div style="width: 500px">wide</div>').sideways
+@pytest.mark.parametrize("width", [321, 361, 391])
+def test_sideways_scroll_is_found(audit_of, width):
+    found = audit_of(f'<div style="width: {width}px; margin: 0">wide</div>')
+    assert any(f"on a {width - 1} px screen" in line for line in found.sideways)
+
+
+@pytest.mark.parametrize(
+    ("style", "cut_off"), [("overflow: hidden", True), ("overflow-x: auto", False)]
+)
+def test_a_wide_table_must_scroll_in_its_own_box(audit_of, style, cut_off):
+    table = '<table style="width: 800px"><tr><td>wide</td></tr></table>'
+    found = audit_of(f'<main style="{style}">{table}</main>')
+    assert bool(found.sideways) == cut_off
+
+
+def test_unseen_focus_is_found(audit_of):
+    hide = "<style>a:focus {outline: none}</style>"
+    assert audit_of("<a href='#'>here</a>").unseen_focus == []
+    assert len(audit_of(f"{hide}<a href='#'>here</a>").unseen_focus) == 2
+
+
+def test_heavy_pages_are_found(audit_of, tmp_path):
+    noise = np.random.default_rng(0).bytes(1_000_000)
+    for name in ("plot.png", "film.mp4"):
+        (tmp_path / name).write_bytes(noise)
+    assert audit_of('<video src="film.mp4"></video>').heavy == []
+    assert audit_of('<img src="plot.png" alt="A plot" loading="lazy">').heavy
 
 
 def test_axe_violations_are_found(audit_of):

@@ -1,16 +1,27 @@
 """Links, loads and names in the built pages."""
 
+import json
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.site.checks import (
     Page,
     broken_links,
     external_loads,
     html_files,
+    idle_scripts,
+    source_maps,
+    too_large,
     unnamed_media,
+    unsized_pictures,
+    without_icon,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_no_link_is_broken(site):
@@ -25,13 +36,39 @@ def test_images_and_videos_are_named(site):
     assert unnamed_media(site) == []
 
 
+@pytest.mark.parametrize(
+    "check", [too_large, source_maps, idle_scripts, unsized_pictures, without_icon]
+)
+def test_nothing_is_loaded_in_vain(site, check):
+    assert check(site) == []
+
+
+def test_pictures_shrink_without_loss(site):
+    """Each PNG output of a notebook is a picture of the site, pixel for pixel."""
+    shown = set()
+    for path in (site / "_images").glob("*.webp"):
+        with Image.open(path) as picture:
+            shown.add((picture.size, picture.convert("RGB").tobytes()))
+    notebook = json.loads((ROOT / "notebooks" / "01_data.ipynb").read_text())
+    outputs = [
+        output for cell in notebook["cells"] for output in cell.get("outputs", [])
+    ]
+    drawn = [
+        o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})
+    ]
+    assert drawn
+    for png in drawn:
+        with Image.open(BytesIO(b64decode(png))) as picture:
+            assert (picture.size, picture.convert("RGB").tobytes()) in shown
+
+
 def test_every_page_of_the_contents_is_built(site):
     names = {path.stem for path in html_files(site)}
     assert {"01_data", "05_router_analysis", "notation", "glossary", "api"} <= names
 
 
 def test_the_api_page_shows_every_module(site):
-    modules = (Path(__file__).parents[2] / "moe_lib").glob("[!_]*.py")
+    modules = (ROOT / "moe_lib").glob("[!_]*.py")
     anchors = Page(site / "book" / "api.html").anchors
     assert {f"module-moe_lib.{path.stem}" for path in modules} <= anchors
 
@@ -108,3 +145,54 @@ def test_external_loads_are_found(page, body):
 )
 def test_unnamed_media_are_found(page, body):
     assert len(unnamed_media(page(body))) == 1
+
+
+def test_a_large_gif_and_a_large_site_are_found(page):
+    site = page(GOOD)
+    for name, size in {
+        "a.gif": 1_000_000,
+        "b.gif": 1_000_001,
+        "c.mp4": 22_000_000,
+    }.items():
+        with (site / name).open("wb") as file:
+            file.truncate(size)
+    assert too_large(site) == ["b.gif: 1,000,001 bytes"]
+    with (site / "d.js").open("wb") as file:
+        file.truncate(1_000_000)
+    assert "the site" in too_large(site)[1]
+
+
+def test_source_maps_are_found(page):
+    site = page(GOOD)
+    (site / "a.js.map").write_text("{}")
+    (site / "a.js").write_text("run()\n//# sourceMappingURL=a.js.map")
+    (site / "b.css").write_text("p {}")
+    assert source_maps(site) == ["a.js", "a.js.map"]
+
+
+@pytest.mark.parametrize(
+    ("script", "use"),
+    [
+        ("../searchindex.js", '<div id="search-results"></div>'),
+        ("_static/math.js?v=1", '<span class="math notranslate">x</span>'),
+        ("_static/live/figures.js", '<video src="a.mp4"></video>'),
+        ("_static/scripts/fontawesome.js", None),
+    ],
+)
+def test_idle_scripts_are_found(page, script, use):
+    tag = f'<script defer="defer" src="{script}"></script>'
+    assert len(idle_scripts(page(tag))) == 1
+    if use:
+        assert idle_scripts(page(tag + use)) == []
+
+
+def test_unsized_pictures_are_found(page):
+    sized = '<img src="_images/a.webp" width="8" height="5" loading="lazy">'
+    assert unsized_pictures(page(sized)) == []
+    for lacking in ('width="8"', 'height="5"', 'loading="lazy"'):
+        assert len(unsized_pictures(page(sized.replace(lacking, "")))) == 1
+
+
+def test_pages_without_an_icon_are_found(page):
+    site = page('<link rel="icon" href="plot.png">')
+    assert without_icon(site) == ["other.html"]
