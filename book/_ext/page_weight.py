@@ -15,9 +15,7 @@ from sphinx.application import Sphinx
 # The theme's style sheet has a rule for each icon of its font: a code for each name.
 ICON_RULE = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"\\\w+"\}')
 ICON_CODE = re.compile(r'"\\(\w{4})"')
-OWN_ICON = re.compile(
-    r'content: "(.)"'
-)  # in our own style sheets: a letter of its font
+OWN_ICON = re.compile(r'content: "(.)"')  # in our style sheet: a letter of its font
 ICON_FONT = "fa-solid-900"
 
 # What the theme writes around each page, and of no use there: it draws each icon twice,
