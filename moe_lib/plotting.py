@@ -16,19 +16,19 @@ from matplotlib.colors import ListedColormap, to_rgb
 from numpy.typing import ArrayLike, NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
-CLUSTER_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+CLUSTER_COLORS = ("#0A68A7", "#D85F00", "#008B59", "#CC79A7", "#409CD0", "#B76430")
 CLUSTER_MARKERS = ("o", "s", "^", "D", "v", "P")
 EXPERT_COLORS = (
     "#332288",
-    "#88CCEE",
-    "#009988",
-    "#EE7733",
-    "#DDCC77",
-    "#CC6677",
-    "#AA4499",
-    "#777777",
+    "#609CBB",
+    "#148160",
+    "#E87430",
+    "#A19557",
+    "#D86D7F",
+    "#A63E92",
+    "#63636F",
 )
-LABEL_COLORS = {-1: "#7A5195", 1: "#EF8A17"}
+LABEL_COLORS = {-1: "#7A5195", 1: "#DE7C00"}
 LABEL_MARKERS = {-1: "v", 1: "^"}
 MODEL_COLORS = {"linear": "#5B6770", "cubic": "#B3261E"}
 INK, MUTED = "#222222", "#8A8A8A"

@@ -1,16 +1,16 @@
 // Small pictures on a canvas, in the book's colours, light and dark. A test compares the
 // colours with those of moe_lib.plotting.
 
-export const CLUSTER_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"];
+export const CLUSTER_COLORS = ["#0A68A7", "#D85F00", "#008B59", "#CC79A7", "#409CD0", "#B76430"];
 export const EXPERT_COLORS = [
   "#332288",
-  "#88CCEE",
-  "#009988",
-  "#EE7733",
-  "#DDCC77",
-  "#CC6677",
-  "#AA4499",
-  "#777777",
+  "#609CBB",
+  "#148160",
+  "#E87430",
+  "#A19557",
+  "#D86D7F",
+  "#A63E92",
+  "#63636F",
 ];
 export const MODEL_COLORS = { linear: "#5B6770", cubic: "#B3261E" };
 
