@@ -6,6 +6,7 @@ STAMP := $(VENV)/installed
 SITE := _build/html
 RUN := $(BIN)/python -m moe_lib
 DEVICE := cuda
+PORT := 8000
 # Results of one commit, so that those of older code are not taken for new ones.
 FULL := out/full-$(shell git describe --always --dirty 2>/dev/null)
 THEORY := timing_law specialists coverage information additive_training additive_control
@@ -89,9 +90,9 @@ $(FULL)/%.json: $(STAMP)
 preview: book ## list the pages that a change alters (BASE=commit; else where main was left)
 	@$(BIN)/python -m tools.preview $(BASE)
 
-serve: ## show the built site on http://localhost:8000
+serve: ## show the built site on http://localhost:8000 (or PORT=8001)
 	@test -f $(SITE)/index.html || { echo "No site yet: run make book"; exit 1; }
-	$(PYTHON) -m http.server 8000 --bind localhost --directory $(SITE)
+	$(PYTHON) -m http.server $(PORT) --bind localhost --directory $(SITE)
 
 clean: ## remove the built site and caches (the .venv stays)
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis
