@@ -85,6 +85,12 @@ def turn_and_shrink(
     return torch.from_numpy(framed.astype(np.float32)).flatten(1)
 
 
+@lru_cache(maxsize=4)  # a split costs a second otherwise, and users draw ten
+def _turned(degrees: float) -> Float32[Tensor, "5000 256"]:
+    """Return all images of :func:`_mnist`, turned; callers copy their part."""
+    return turn_and_shrink(_mnist()[0], degrees)
+
+
 def mnist_rotate(angle: float = 15.0, *, seed: int) -> Splits:
     """Return MNIST-5k-Rotate: is a digit turned to the right or to the left.
 
@@ -121,16 +127,17 @@ def mnist_rotate(angle: float = 15.0, *, seed: int) -> Splits:
     if angle > 180:
         raise ValueError(f"angle must be at most 180, got {angle}")
     source = generator(seed, "split")
-    images, digit = _mnist()
+    digit = _mnist()[1]
+    turned = [_turned(sign * angle / 2) for sign in (-1, 1)]
 
     def build(rows: NDArray) -> PatchDataset:
-        copies = [turn_and_shrink(images[rows], sign * angle / 2) for sign in (-1, 1)]
+        copies = [all_images[torch.from_numpy(rows)] for all_images in turned]
         x = torch.stack(copies, dim=1).reshape(-1, 1, 256)
         cluster = torch.from_numpy(digit[rows]).repeat_interleave(2)
         y = torch.tensor([-1.0, 1.0]).repeat(len(rows))
         return PatchDataset(x, y, cluster, num_clusters=10)
 
-    return _splits_of_digits(build, len(images), source)
+    return _splits_of_digits(build, len(digit), source)
 
 
 def mnist_digits(*, seed: int) -> Splits:
@@ -161,13 +168,14 @@ def mnist_digits(*, seed: int) -> Splits:
     Ours.
     """
     source = generator(seed, "split")
-    images, digit = _mnist()
+    digit = _mnist()[1]
 
     def build(rows: NDArray) -> PatchDataset:
-        x, y = turn_and_shrink(images[rows], 0.0), torch.from_numpy(digit[rows])
+        x = _turned(0.0)[torch.from_numpy(rows)]
+        y = torch.from_numpy(digit[rows])
         return PatchDataset(x[:, None], y, y, num_clusters=10, num_classes=10)
 
-    return _splits_of_digits(build, len(images), source)
+    return _splits_of_digits(build, len(digit), source)
 
 
 def _splits_of_digits(

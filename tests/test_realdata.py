@@ -473,6 +473,7 @@ def test_a_missing_package_is_named_with_its_cure(monkeypatch, package, make):
 
     monkeypatch.setattr(splits, "import_module", absent)
     realdata._mnist.cache_clear()
+    realdata._turned.cache_clear()
     with pytest.raises(ImportError, match=r"pip install 'moe-lib\[real\]'$") as caught:
         make(0)
     assert f"No module named '{package}'" in str(caught.value)
