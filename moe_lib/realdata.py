@@ -85,9 +85,8 @@ def turn_and_shrink(
     return torch.from_numpy(framed.astype(np.float32)).flatten(1)
 
 
-@lru_cache(maxsize=4)  # a split costs a second otherwise, and users draw ten
+@lru_cache(maxsize=4)
 def _turned(degrees: float) -> Float32[Tensor, "5000 256"]:
-    """Return all images of :func:`_mnist`, turned; callers copy their part."""
     return turn_and_shrink(_mnist()[0], degrees)
 
 
@@ -128,10 +127,9 @@ def mnist_rotate(angle: float = 15.0, *, seed: int) -> Splits:
         raise ValueError(f"angle must be at most 180, got {angle}")
     source = generator(seed, "split")
     digit = _mnist()[1]
-    turned = [_turned(sign * angle / 2) for sign in (-1, 1)]
 
     def build(rows: NDArray) -> PatchDataset:
-        copies = [all_images[torch.from_numpy(rows)] for all_images in turned]
+        copies = [_turned(sign * angle / 2)[rows] for sign in (-1, 1)]
         x = torch.stack(copies, dim=1).reshape(-1, 1, 256)
         cluster = torch.from_numpy(digit[rows]).repeat_interleave(2)
         y = torch.tensor([-1.0, 1.0]).repeat(len(rows))
@@ -171,8 +169,7 @@ def mnist_digits(*, seed: int) -> Splits:
     digit = _mnist()[1]
 
     def build(rows: NDArray) -> PatchDataset:
-        x = _turned(0.0)[torch.from_numpy(rows)]
-        y = torch.from_numpy(digit[rows])
+        x, y = _turned(0.0)[rows], torch.from_numpy(digit[rows])
         return PatchDataset(x[:, None], y, y, num_clusters=10, num_classes=10)
 
     return _splits_of_digits(build, len(digit), source)
