@@ -1,28 +1,40 @@
-// MathJax comes when the page is painted and sets a few formulas at a time, so that the
-// page never waits for it and answers meanwhile. It also works from a file, unlike modules.
+// MathJax comes when the page is painted, and sets a formula when the reader comes near
+// it: a long page does not wait for what is far below. It also works from a file, unlike
+// modules.
 {
-  const AT_ONCE = 12;
   const mathjax = new URL("mathjax/tex-chtml.js", document.currentScript.src).href;
   const load = (src) =>
     new Promise((onload, onerror) => {
       document.head.append(Object.assign(document.createElement("script"), { src, onload, onerror }));
     });
-  const pause = () => new Promise((go) => setTimeout(go));
 
-  const setFormulas = async () => {
+  const begin = async () => {
     window.MathJax = { ...window.MathJax, startup: { typeset: false } };
     await load(mathjax);
     await MathJax.startup.promise;
-    const formulas = [...document.querySelectorAll(".math")];
-    while (formulas.length) {
-      await MathJax.typesetPromise(formulas.splice(0, AT_ONCE));
-      await pause();
-    }
+    const waiting = new Set(document.querySelectorAll(".math"));
+    let work = Promise.resolve();
+    const set = (formulas) => {
+      formulas.forEach((formula) => {
+        waiting.delete(formula);
+        near.unobserve(formula);
+      });
+      work = formulas.length ? work.then(() => MathJax.typesetPromise(formulas)) : work;
+      return work;
+    };
+    const near = new IntersectionObserver(
+      (seen) => set(seen.filter((e) => e.isIntersecting).map((e) => e.target)),
+      { rootMargin: "50% 0px" }
+    );
+    waiting.forEach((formula) => near.observe(formula));
+    // Paper does not wait.
+    window.addEventListener("beforeprint", () => MathJax.typeset([...waiting]));
+    return () => set([...waiting]);
   };
 
-  const painted = new Promise((go) =>
+  const begun = new Promise((go) =>
     window.addEventListener("load", () => requestAnimationFrame(() => setTimeout(go)))
-  );
-  /** Fulfilled when every formula of the page is set. */
-  window.formulasSet = painted.then(setFormulas);
+  ).then(begin);
+  /** Set every formula of the page; fulfilled when that is done. */
+  window.setAllFormulas = async () => (await begun)();
 }

@@ -64,7 +64,7 @@ def audit(browser, address) -> Audit:
         page.on("console", lambda message: _note_console(found, message))
         page.on("pageerror", lambda error: found.console.append(str(error)))
         page.goto(address, wait_until="load")
-        page.evaluate("window.formulasSet")
+        page.evaluate("window.setAllFormulas?.()")
         page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = '')")
         if scheme == "light":
             _try_widths(found, page)
