@@ -35,7 +35,9 @@ book: $(STAMP) ## build the site from the committed outputs
 	@echo "Open that file in a browser; the playground needs a server: make serve"
 
 test: book ## every test: library, notebooks against their outputs, built site
-	$(BIN)/python -m pytest tests notebooks -n 2 --dist loadfile --cov \
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile --cov
+	@# Apart: nbval would measure its kernels, too.
+	$(BIN)/python -m pytest notebooks -n 2 --dist loadfile \
 	  --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 notebooks: $(STAMP) ## execute all notebooks again, in place
