@@ -1,17 +1,16 @@
-// MathJax comes when the page is painted, and sets a formula when the reader comes near
-// it: a long page does not wait for what is far below. It also works from a file, unlike
-// modules.
+// A formula is set when the reader comes near it, and MathJax comes with the first: a
+// long page does not wait for what is far below. It also works from a file, unlike modules.
 {
-  const mathjax = new URL("mathjax/tex-chtml.js", document.currentScript.src).href;
-  const load = (src) =>
+  const src = new URL("mathjax/tex-chtml.js", document.currentScript.src).href;
+  const load = () =>
     new Promise((onload, onerror) => {
+      window.MathJax = { ...window.MathJax, startup: { typeset: false } };
       document.head.append(Object.assign(document.createElement("script"), { src, onload, onerror }));
-    });
+    }).then(() => MathJax.startup.promise);
+  let loaded;
+  const ready = () => (loaded ??= load());
 
-  const begin = async () => {
-    window.MathJax = { ...window.MathJax, startup: { typeset: false } };
-    await load(mathjax);
-    await MathJax.startup.promise;
+  const begin = () => {
     const waiting = new Set(document.querySelectorAll(".math"));
     let work = Promise.resolve();
     const set = (formulas) => {
@@ -19,7 +18,9 @@
         waiting.delete(formula);
         near.unobserve(formula);
       });
-      work = formulas.length ? work.then(() => MathJax.typesetPromise(formulas)) : work;
+      if (formulas.length) {
+        work = work.then(ready).then(() => MathJax.typesetPromise(formulas));
+      }
       return work;
     };
     const near = new IntersectionObserver(
@@ -27,8 +28,13 @@
       { rootMargin: "50% 0px" }
     );
     waiting.forEach((formula) => near.observe(formula));
-    // Paper does not wait.
-    window.addEventListener("beforeprint", () => MathJax.typeset([...waiting]));
+    // Paper does not wait; who prints has most likely scrolled or touched something before.
+    if (waiting.size) {
+      for (const event of ["scroll", "pointerdown", "keydown"]) {
+        window.addEventListener(event, ready, { once: true, passive: true });
+      }
+    }
+    window.addEventListener("beforeprint", () => window.MathJax?.typeset?.([...waiting]));
     return () => set([...waiting]);
   };
 
