@@ -32,7 +32,7 @@ def test_all_are_set_if_asked(chapter):
 
 
 def test_all_are_set_for_paper(chapter):
-    chapter.mouse.wheel(0, 100)
+    chapter.keyboard.press("Control")
     chapter.wait_for_function(LOADED)
     chapter.evaluate("window.print()")
     assert chapter.evaluate(UNSET) == 0
