@@ -4,6 +4,7 @@ Pictures shrink without loss and wait until they are near, icons that no page sh
 and so do source maps and a search index on pages that do not search.
 """
 
+import logging
 import re
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from fontTools import subset
 from fontTools.ttLib import TTFont
 from PIL import Image
 from sphinx.application import Sphinx
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph
 
 # The theme's style sheet has a rule for each icon of its font: a code for each name.
 ICON_RULE = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"\\\w+"\}')
