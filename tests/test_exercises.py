@@ -9,10 +9,10 @@ import re
 import runpy
 from collections import Counter
 
-import nbformat
 import pytest
 
 from tools.exercises import BLOCK, FOLDER, NOTEBOOKS, parts, rewrite, stub
+from tools.prose import text_of
 
 CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
 NUMBERED = [path for path in CHAPTERS if not path.name.startswith("00")]
@@ -25,11 +25,6 @@ DIRECTIVE = re.compile(
     re.S | re.M,
 )
 MARK = re.compile(r"\s*\*(?P<kind>[A-Z][a-z ]+), (?P<level>\w+)\.\* ")
-
-
-def prose_of(path):
-    cells = nbformat.read(path, as_version=4).cells
-    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
 
 
 def used(text):
@@ -83,22 +78,22 @@ def problems(text):
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_blocks_are_what_the_files_say(path):
-    text = prose_of(path)
+    text = text_of(path)
     assert rewrite(text) == text
 
 
 @pytest.mark.parametrize("path", NUMBERED, ids=lambda p: p.stem)
 def test_every_chapter_has_exercises_of_each_kind(path):
-    assert problems(prose_of(path)) == []
+    assert problems(text_of(path)) == []
 
 
 def test_what_comes_before_the_chapters_has_no_exercises():
     for path in set(CHAPTERS) - set(NUMBERED):
-        assert groups(prose_of(path)) == []
+        assert groups(text_of(path)) == []
 
 
 def test_every_file_is_used_once():
-    count = sum((used(prose_of(path)) for path in CHAPTERS), Counter())
+    count = sum((used(text_of(path)) for path in CHAPTERS), Counter())
     kinds = "stub", "solution"
     assert count == Counter((path.stem, kind) for path in FILES for kind in kinds)
 

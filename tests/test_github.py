@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.makefile import TARGETS
 from tests.site.conftest import serve
 from tools.release import notes
 
@@ -75,10 +76,8 @@ def workflow_problems(workflow):
 
 def missing(command):
     """List the targets, tools and scripts of a command that are not in the project."""
-    makefile = (ROOT / "Makefile").read_text()
-    targets = re.search(r"(?m)^\.PHONY: (.+)$", makefile)[1].split()
     for target in re.findall(r"\bmake (\S+)", command):
-        if target not in targets:
+        if target not in TARGETS:
             yield f"make {target}"
     for module in re.findall(r"-m ([\w.]+)", command):
         if not (ROOT / module.replace(".", "/")).with_suffix(".py").is_file():

@@ -2,10 +2,10 @@
 
 import re
 
-import nbformat
 import pytest
 
 from tools.notebooks import FOLDER
+from tools.prose import text_of
 
 PARTS = {
     "run time": r"^\*\*Run time:\*\*",
@@ -25,20 +25,15 @@ def lacking(text):
     return found + ["a link to what refutes a belief"] * len(unlinked), len(boxes)
 
 
-def prose(path):
-    cells = nbformat.read(path, as_version=4).cells
-    return "\n".join(c.source for c in cells if c.cell_type == "markdown")
-
-
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda p: p.name)
 def test_chapter_has_its_opening_and_its_end(path):
-    found, beliefs = lacking(prose(path))
+    found, beliefs = lacking(text_of(path))
     assert found == []
     assert beliefs >= 1 or path.name == "00_prerequisites.ipynb"
 
 
 def test_what_is_lacking_is_noticed():
-    text = prose(FOLDER / "01_data.ipynb")
+    text = text_of(FOLDER / "01_data.ipynb")
     for mark, part in [
         ("**Run time:**", "run time"),
         ("**After this chapter you can**", "goals"),

@@ -131,11 +131,10 @@ def unnamed_media(site: Path) -> list[str]:
 def too_large(site: Path) -> list[str]:
     """List what passes its limit: a GIF, or the site as a whole."""
     sizes = {path: path.stat().st_size for path in site.rglob("*") if path.is_file()}
-    limits = {path: MAX_GIF for path in sizes if path.suffix == ".gif"}
     found = [
-        f"{p.relative_to(site)}: {sizes[p]:,} bytes"
-        for p in limits
-        if sizes[p] > MAX_GIF
+        f"{path.relative_to(site)}: {size:,} bytes"
+        for path, size in sizes.items()
+        if path.suffix == ".gif" and size > MAX_GIF
     ]
     total = sum(sizes.values())
     return found + [f"the site: {total:,} bytes"] * (total > MAX_SITE)
