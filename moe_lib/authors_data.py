@@ -6,7 +6,7 @@ give the same numbers today.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -84,12 +84,16 @@ def authors_data(name: str | int) -> tuple[PatchDataset, PatchDataset]:
     others = [[q for q in range(num_clusters) if q != k] for k in range(num_clusters)]
     ranges = (config.alpha, config.beta, config.gamma)
     deviation = config.sigma_p / math.sqrt(dim)
+
+    def one_of(values: Sequence[int]) -> int:
+        return values[legacy.randint(len(values))]  # a faster legacy.choice(values)
+
     for i in tqdm(range(n), desc="the authors' data", leave=False, disable=None):
-        labels[i] = legacy.choice([-1, 1], 1)[0]
-        clusters[i] = legacy.choice(num_clusters)
+        labels[i] = one_of((-1, 1))
+        clusters[i] = legacy.randint(num_clusters)
         noise[i] = legacy.normal(0, deviation, size=dim)
-        signs[i] = legacy.choice([-1, 1], 1)[0]
-        noise_clusters[i] = legacy.choice(others[clusters[i]])
+        signs[i] = one_of((-1, 1))
+        noise_clusters[i] = one_of(others[clusters[i]])
         strengths[i] = [legacy.uniform(*bounds) for bounds in ranges]
         order[i] = torch.randperm(config.num_patches, generator=shuffler)
 

@@ -7,18 +7,13 @@ here, and without the shape checker: a test must see a wrong number by itself.
 
 import io
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
+from tests.processes import call
+
 ROOT = Path(__file__).parents[1]
-# New processes are forks of one that has loaded what is slow to load.
-CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["torch", "torch._dynamo", "nbval.plugin", "hypothesis.strategies", "scipy.stats"]
-)
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,7 @@ def verdict(folder, tests):
 
     Killed means that an assertion failed. Any other error proves nothing.
     """
-    with ProcessPoolExecutor(1, mp_context=CONTEXT) as process:
-        return process.submit(_verdict, str(folder), tests).result()
+    return call(_verdict, str(folder), tests)
 
 
 def _verdict(folder, tests):

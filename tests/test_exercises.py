@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 
+from tests.processes import call
 from tools.exercises import BLOCK, FOLDER, NOTEBOOKS, parts, rewrite, stub
 from tools.prose import text_of
 
@@ -100,6 +101,10 @@ def test_every_file_is_used_once():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_a_solution_passes_its_check(path):
+    call(run, path)
+
+
+def run(path):
     runpy.run_path(str(path))
 
 

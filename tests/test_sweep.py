@@ -9,7 +9,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import types
@@ -29,11 +28,13 @@ from moe_lib import (
     sweep,
     train,
 )
+from moe_lib.cli import main
 from moe_lib.grid import FIELDS, configure, expand_grid
 from moe_lib.parallel import SweepError
 from moe_lib.results import load_result
 from moe_lib.sweep import COLUMNS, MEASURED, load_batches, plan, run_sweep
-from tests.tasks import ROOT, cluster, wait_until
+from tests.processes import CONTEXT, call
+from tests.tasks import cluster, wait_until
 
 SMALL = {"num_train": 40, "num_test": 30, "dim": 8, "steps": 3}
 GRID = {"router_lr": [0.3, 3.0], "model": ["moe", "single"]}
@@ -467,18 +468,18 @@ def test_nobody_watches_no_bar(capfd, tmp_path):
     assert (captured.out, captured.err) == ("", "")
 
 
-COMMAND = [
-    *(sys.executable, "-m", "moe_lib", "sweep", "--jobs", "1", "--seeds", "2"),
-    *("--num-examples", "1000", "--steps", "100", "--grid", "model=moe,single"),
+SWEEP = [
+    *("sweep", "--jobs", "1", "--seeds", "2"),
+    *("--num-examples", "400", "--steps", "60", "--grid", "model=moe,single"),
     *("--grid", "router_lr=0.1,0.2,0.3,0.5,0.7,1,2,3", "--grid", "num_experts=2,4,8"),
 ]
 NUM_BATCHES = 2 * 8 * 3
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_any_moment_change_nothing(tmp_path):
+def test_twenty_kills_at_any_moment_change_nothing(capfd, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*COMMAND, "--out", whole], cwd=ROOT, check=True)
+    assert call(main, [*SWEEP, "--out", str(whole)]) == 0
     moments = random.Random(20)
 
     def count():
@@ -487,19 +488,20 @@ def test_twenty_kills_at_any_moment_change_nothing(tmp_path):
     kills = 0
     while kills < 20:
         before = count()
-        process = subprocess.Popen([*COMMAND, "--out", killed], cwd=ROOT)
-        wait_until(lambda p=process, n=before: p.poll() is not None or count() > n)
+        process = CONTEXT.Process(target=main, args=([*SWEEP, "--out", str(killed)],))
+        process.start()
+        wait_until(lambda p=process, n=before: not p.is_alive() or count() > n)
         time.sleep(moments.uniform(0, 0.1))
         process.kill()
-        if process.wait() != -signal.SIGKILL:
+        process.join()
+        if process.exitcode != -signal.SIGKILL:
             break  # it was finished
         kills += 1
     assert kills == 20
     assert count() < NUM_BATCHES
-    done = subprocess.run(
-        [*COMMAND, "--out", killed], cwd=ROOT, check=True, capture_output=True
-    )
-    assert done.stderr == b""
+    capfd.readouterr()
+    assert main([*SWEEP, "--out", str(killed)]) == 0
+    assert capfd.readouterr().err == ""
     table = (killed / "table.csv").read_bytes()
     assert table == (whole / "table.csv").read_bytes()
     lines = table.splitlines()

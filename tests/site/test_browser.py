@@ -158,3 +158,18 @@ def test_axe_violations_are_found(audit_of):
     assert any("color-contrast" in line for line in found.axe)
     assert any("image-alt" in line for line in found.axe)
     assert not any("dark" in line and "color-contrast" in line for line in found.axe)
+
+
+@pytest.mark.parametrize(
+    ("style", "pale"),
+    [
+        ("", 0),
+        ("pre:last-child .k {color: #ccc}", 1),  # of three words one is told
+        (".k {color: #00f} pre:last-child {background: #666}", 3),  # and its ground
+    ],
+)
+def test_axe_reads_one_word_of_code_of_each_look(audit_of, style, pale):
+    code = "<pre>code = <span class='n'>name</span> <span class='k'>if</span></pre>"
+    three = code.replace("</pre>", " <span class='k'>else</span>" * 2 + "</pre>")
+    found = audit_of(f"<style>{style}</style><main><h1>Code</h1>{code}{three}</main>")
+    assert len([line for line in found.axe if "light, 360 px: color" in line]) == pale
