@@ -1,7 +1,7 @@
 """Fresh processes that start at once: forks of one that has loaded what loads slowly.
 
-Neither the shape checker nor the measuring of coverage reaches them: in them the library
-is what its users have.
+Neither the shape checker nor the measuring of coverage reaches them: there the library
+is as its users have it.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,6 @@ CONTEXT.set_forkserver_preload(
 
 
 def call(function: Callable, *arguments: object) -> object:
-    """Return what the function returns in a process of its own, or raise what it does."""
+    """Return or raise what the function does in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=CONTEXT) as process:
         return process.submit(function, *arguments).result()

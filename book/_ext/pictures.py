@@ -1,4 +1,6 @@
-"""A figure of a chapter, shown once more on another page.
+"""Pictures in boxes, which scroll where a phone is too narrow for the lettering.
+
+A figure of a chapter can be shown once more on another page:
 
 ```{picture} fig-name
 ```
@@ -45,7 +47,10 @@ class ShowPictures(SphinxPostTransform):
                 logger.warning(message, place["name"], location=place)
             for image in images[:1]:
                 image["classes"].append("picture")
-            place.replace_self(images[:1])
+            place.replace_self([boxed(image) for image in images[:1]])
+        for figure in self.document.findall(nodes.figure):
+            for image in list(figure.findall(nodes.image)):
+                image.replace_self(boxed(image.deepcopy()))
 
     def images(self, page: str, name: str) -> list[nodes.Node]:
         return [
@@ -54,6 +59,11 @@ class ShowPictures(SphinxPostTransform):
             if name in figure["ids"]
             for image in figure.findall(nodes.image)
         ]
+
+
+def boxed(image: nodes.image) -> nodes.container:
+    """Return the image in a box of its own."""
+    return nodes.container("", image, classes=["picture-box"])
 
 
 def setup(app: Sphinx) -> dict:

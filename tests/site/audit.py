@@ -42,21 +42,24 @@ UNSEEN_FOCUS = """() => {
 }"""
 
 
-# Of words that look alike (ink, size, weight, all grounds, in the open or folded) one stays
-# an element and the others become plain text. Axe then reads a page of code in seconds.
+# Of words that look alike (ink, size, weight, all grounds, in the open or folded) one
+# stays an element and the others become plain text. Axe then reads a page of code in
+# seconds.
 ONE_OF_EACH_LOOK = """() => {
   const seen = new Set();
   const isKnown = (e) => {
     const { color, fontSize, fontWeight } = getComputedStyle(e);
-    const look = [color, fontSize, fontWeight, e.closest("details:not([open])") !== null];
+    const isFolded = e.closest("details:not([open])") !== null;
+    const look = [color, fontSize, fontWeight, isFolded];
     for (let box = e; box; box = box.parentElement) {
       look.push(getComputedStyle(box).backgroundColor);
     }
     const key = look.filter((part) => part !== "rgba(0, 0, 0, 0)").join();
     return seen.size === seen.add(key).size;
   };
-  const words = [...document.querySelectorAll("code, em, strong, :is(pre, code, .sig) span")];
-  words.filter(isKnown).forEach((e) => e.replaceWith(...e.childNodes));
+  const words = "code, em, strong, :is(pre, code, .sig) span";
+  const known = [...document.querySelectorAll(words)].filter(isKnown);
+  known.forEach((e) => e.replaceWith(...e.childNodes));
 }"""
 
 

@@ -391,8 +391,8 @@ GOOD = {"alpha": [0.5, 2], "low": 0.5, "start": 3, "marks": []}
 PAGE = """<!doctype html>
 <html lang="en"><head><title>Test</title><link rel="icon" href="data:,">
 <script type="module" src="live/figures.js"></script></head><body>
-<figure id="fig-test"><img alt="A plot" width="40" height="40"
-src="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E">
+<figure id="fig-test"><div class="picture-box"><img alt="A plot" width="40" height="40"
+src="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"></div>
 <figcaption>Words</figcaption></figure>
 <script type="application/json" class="live-figure" data-kind="KIND"
 data-figure="FIGURE" data-label="A test">JSON</script></body></html>"""

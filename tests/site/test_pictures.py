@@ -81,3 +81,24 @@ def test_the_ten_pictures_are_ten(site):
     chapters = set().union(*map(sources, (site / "notebooks").glob("*.html")))
     assert len(shown) == 10
     assert shown <= chapters
+
+
+@pytest.mark.parametrize("name", ["book/ten_pictures", "notebooks/02_single_expert"])
+def test_on_a_phone_a_wide_picture_is_legible_and_scrolls(browser, site_address, name):
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(f"{site_address}/{name}.html")
+    box = page.locator(".picture-box:visible:has(> img[width^='8'])").first
+    shown = box.locator("img").evaluate(
+        "e => e.getBoundingClientRect().width / e.width"
+    )
+    assert (
+        shown >= 0.6
+    )  # letters of 9 points at 110 dots per inch: 8 pixels of the screen
+    assert box.evaluate("e => e.tabIndex") == 0
+    page.locator(".picture-box.more").first.wait_for()
+    assert "more" in box.get_attribute("class").split()
+    box.evaluate("e => { e.scrollLeft = e.scrollWidth; }")
+    page.wait_for_function("e => !e.matches('.more')", arg=box.element_handle())
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_function("() => !document.querySelector('.picture-box.more')")
+    page.close()

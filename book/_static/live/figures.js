@@ -12,7 +12,7 @@ async function bring(script) {
   const holder = element("div", { class: "live", role: "group", "aria-label": label });
   try {
     if (!KINDS.includes(kind)) throw new Error(`there is no live figure "${kind}"`);
-    const picture = document.getElementById(figure).querySelector("img");
+    const picture = document.getElementById(figure).querySelector(".picture-box");
     const data = JSON.parse(script.textContent);
     const { render } = await import(`./${kind}.js`);
     picture.before(holder); // in the page, so that it has a width to draw in

@@ -30,16 +30,17 @@ export const examplesPicture = {
     const { side, columns } = boxesIn(width, settings);
     const most = 1.06 * Math.max(settings.alpha[1], settings.gamma[1]);
     const colors = EXPERT_COLORS.map((color) => legible(color, inks));
-    const faint = { color: inks.rule, width: 1 };
+    const middle = { color: inks.rule, width: 1 };
+    const diagonal = { color: inks.muted, width: 1, dash: [2, 3] }; // where signals are equal
     const boxes = Array.from({ length: settings.K }, (_, k) => {
       const left = AXIS + (k % columns) * (side + GAP);
       const top = Math.floor(k / columns) * (side + HEAD) + HEAD;
       const [right, bottom] = [left + side, top + side];
       context.fillStyle = mix(inks.paper, inks.text, 0.035);
       context.fillRect(left, top, side, side);
-      line(context, [left + side / 2, left + side / 2], [top, bottom], faint);
-      line(context, [left, right], [top, bottom], { ...faint, dash: [2, 3] });
-      line(context, [left, right], [bottom, top], { ...faint, dash: [2, 3] });
+      line(context, [left + side / 2, left + side / 2], [top, bottom], middle);
+      line(context, [left, right], [top, bottom], diagonal);
+      line(context, [left, right], [bottom, top], diagonal);
       context.font = font(12, "600");
       const color = legible(cycle(CLUSTER_COLORS, k), inks, 4.5);
       text(context, `cluster ${k}`, left, top - 9, { color });
