@@ -125,15 +125,17 @@ def stale(file, run, present):
         f"{file}, {run['model']}: {part}.{key} was {was}, is {now}"
         for part in present
         for key in present[part] | run["config"][part]
-        if (was := run["config"][part].get(key)) != (now := present[part].get(key))
+        if (was := run["config"][part].get(key, "missing"))
+        != (now := present[part].get(key, "missing"))
     ]
 
 
 def test_a_stale_result_is_named_with_what_changed():
     run = {"model": "moe", "config": {"data": {"sigma_p": 1.0, "old": 2, "dim": 50}}}
-    assert stale("a.json", run, {"data": {"sigma_p": 1.5, "dim": 50}}) == [
+    assert stale("a.json", run, {"data": {"sigma_p": 1.5, "dim": 50, "new": None}}) == [
         "a.json, moe: data.sigma_p was 1.0, is 1.5",
-        "a.json, moe: data.old was 2, is None",
+        "a.json, moe: data.new was missing, is None",
+        "a.json, moe: data.old was 2, is missing",
     ]
 
 

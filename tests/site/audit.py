@@ -3,6 +3,7 @@
 import gzip
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -28,11 +29,12 @@ CUT_OFF = """() => {
 # the mark that stands for it shows it.
 UNSEEN_FOCUS = """() => {
   const shows = (e) => {
-    const { outlineStyle, outlineWidth } = e ? getComputedStyle(e) : {};
-    return outlineStyle === "auto" ||
-      (outlineStyle === "solid" && parseFloat(outlineWidth) >= 2);
+    const { outlineStyle, outlineWidth, maskImage } = e ? getComputedStyle(e) : {};
+    return maskImage === "none" && (outlineStyle === "auto" ||
+      (outlineStyle === "solid" && parseFloat(outlineWidth) >= 2));
   };
-  return [...document.querySelectorAll("a[href], button, input, select, summary")]
+  const stops = "a[href], button, input, select, summary, [tabindex='0']";
+  return [...document.querySelectorAll(stops)]
     .filter((e) => e.checkVisibility() && !e.disabled)
     .filter((e) => {
       e.focus({ preventScroll: true });
@@ -42,24 +44,26 @@ UNSEEN_FOCUS = """() => {
 }"""
 
 
-# Of words that look alike (ink, size, weight, all grounds, in the open or folded) one
-# stays an element and the others become plain text. Axe then reads a page of code in
-# seconds.
+# Of words that look alike (ink, size, weight, all grounds, seen or not) one stays an
+# element and the others become plain text: axe then reads a page of code in seconds. A
+# single sign is none, for axe does not judge it; what has parts or attributes stays.
 ONE_OF_EACH_LOOK = """() => {
+  const isBare = (e) =>
+    !e.children.length && [...e.attributes].every(({ name }) => name === "class");
+  const words = "code, em, strong, :is(pre, code, .sig) span";
+  const bare = [...document.querySelectorAll(words)].filter(isBare);
+  const plain = bare.map((e) => [e, e.checkVisibility()]);
   const seen = new Set();
-  const isKnown = (e) => {
+  const isKnown = ([e, isVisible]) => {
     const { color, fontSize, fontWeight } = getComputedStyle(e);
-    const isFolded = e.closest("details:not([open])") !== null;
-    const look = [color, fontSize, fontWeight, isFolded];
+    const look = [color, fontSize, fontWeight, isVisible];
     for (let box = e; box; box = box.parentElement) {
       look.push(getComputedStyle(box).backgroundColor);
     }
     const key = look.filter((part) => part !== "rgba(0, 0, 0, 0)").join();
-    return seen.size === seen.add(key).size;
+    return e.textContent.trim().length < 2 || seen.size === seen.add(key).size;
   };
-  const words = "code, em, strong, :is(pre, code, .sig) span";
-  const known = [...document.querySelectorAll(words)].filter(isKnown);
-  known.forEach((e) => e.replaceWith(...e.childNodes));
+  plain.filter(isKnown).forEach(([e]) => e.replaceWith(...e.childNodes));
 }"""
 
 
@@ -78,8 +82,8 @@ class Audit:
 def audit(browser, address) -> Audit:
     """Visit the page in both colour schemes and at both widths."""
     found = Audit()
-    for scheme in ("light", "dark"):
-        page = browser.new_page(viewport=PHONE, color_scheme=scheme)
+    for scheme, viewport in product(("light", "dark"), (PHONE, DESK)):
+        page = browser.new_page(viewport=viewport, color_scheme=scheme)
         requested = {}
         page.on("request", lambda request, to=requested: to.setdefault(request.url))
         page.on("console", lambda message: _note_console(found, message))
@@ -87,16 +91,15 @@ def audit(browser, address) -> Audit:
         page.goto(address, wait_until="load")
         page.evaluate("window.setAllFormulas?.()")
         page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = '')")
-        if scheme == "light":
+        if (scheme, viewport) == ("light", PHONE):
             _try_widths(found, page)
-        page.evaluate(ONE_OF_EACH_LOOK)
-        for viewport in (PHONE, DESK):
             page.set_viewport_size(viewport)
-            page.wait_for_timeout(100)
-            label = f"{scheme}, {viewport['width']} px: "
-            found.axe += [label + line for line in violations(page)]
-            if viewport == DESK:
-                found.unseen_focus += [label + e for e in page.evaluate(UNSEEN_FOCUS)]
+        page.wait_for_timeout(100)
+        label = f"{scheme}, {viewport['width']} px: "
+        found.unseen_focus += [label + e for e in page.evaluate(UNSEEN_FOCUS)]
+        for _ in ("words within words", "words"):
+            page.evaluate(ONE_OF_EACH_LOOK)
+        found.axe += [label + line for line in violations(page)]
         page.close()
         _note_requests(found, address, requested)
     return found

@@ -112,7 +112,7 @@ def test_a_good_page_passes(audit_of):
 
 def test_off_host_requests_are_found(audit_of):
     found = audit_of('<script src="http://localhost:1/a.js"></script>')
-    assert found.off_host == ["http://localhost:1/a.js"] * 2
+    assert found.off_host == ["http://localhost:1/a.js"] * 4
 
 
 def test_console_errors_are_found(audit_of):
@@ -140,8 +140,11 @@ def test_a_wide_table_must_scroll_in_its_own_box(audit_of, style, cut_off):
 
 def test_unseen_focus_is_found(audit_of):
     hide = "<style>a:focus {outline: none}</style>"
-    assert audit_of("<a href='#'>here</a>").unseen_focus == []
-    assert len(audit_of(f"{hide}<a href='#'>here</a>").unseen_focus) == 2
+    fade = "<style>p:focus {mask-image: linear-gradient(red, red)}</style>"
+    good, box = "<a href='#'>here</a>", "<p tabindex='0'>box</p>"
+    assert audit_of(good + box).unseen_focus == []
+    assert len(audit_of(hide + good).unseen_focus) == 4
+    assert len(audit_of(fade + box).unseen_focus) == 4
 
 
 def test_heavy_pages_are_found(audit_of, tmp_path):
@@ -173,3 +176,28 @@ def test_axe_reads_one_word_of_code_of_each_look(audit_of, style, pale):
     three = code.replace("</pre>", " <span class='k'>else</span>" * 2 + "</pre>")
     found = audit_of(f"<style>{style}</style><main><h1>Code</h1>{code}{three}</main>")
     assert len([line for line in found.axe if "light, 360 px: color" in line]) == pale
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "<pre><span>=</span> <span>word</span></pre>",  # axe judges no single sign
+        "<pre hidden><span>word</span></pre><pre><span>word</span></pre>",
+        "<details><summary>Code</summary><p><em>word</em></p></details><em>word</em>",
+        "<pre class='phone'><span>word</span></pre><pre><span>word</span></pre>",
+        "<pre><span>word <b>bold</b></span> <span>other <b>word</b></span></pre>",
+    ],
+)
+def test_axe_reads_a_word_that_it_judges(audit_of, words):
+    style = """:is(pre > span, em) {color: #ccc} span + span > b {color: #ddd}
+        @media (max-width: 500px) {.phone {display: none}}"""
+    found = audit_of(f"<style>{style}</style><main><h1>Code</h1>{words}</main>")
+    contrast = [line.split(":")[0] for line in found.axe if "color-contrast" in line]
+    assert {"light, 360 px", "light, 1280 px"} <= set(contrast)
+    assert ("<b>word" in "".join(found.axe)) == ("<b>word" in words)
+
+
+def test_what_is_wrong_with_a_word_is_found(audit_of):
+    words = "<em>fine</em> <em role='button' tabindex='0'></em>"
+    found = audit_of(f"<main><h1>Words</h1><p>{words}</p></main>")
+    assert any("aria-command-name" in line for line in found.axe)
