@@ -1,6 +1,7 @@
 """Links, loads and names in the built pages."""
 
 import json
+import re
 from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
@@ -196,3 +197,16 @@ def test_unsized_pictures_are_found(page):
 def test_pages_without_an_icon_are_found(page):
     site = page('<link rel="icon" href="plot.png">')
     assert without_icon(site) == ["other.html"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_code_without_an_element_of_its_own_keeps_its_ink(site, theme):
+    """What `PLAIN_CODE` takes the element from has no colour but that of all code."""
+    styles = (site / "_static" / "pygments.css").read_text()
+    rule = rf'html\[data-theme="{theme}"\] \.highlight %s\{{[^}}]*\bcolor: (#\w+)'
+    [ink] = re.findall(rule % "", styles)
+    for kind in ("n", "nn", "p", "w"):
+        assert re.findall(rule % rf"\.{kind} ", styles) == [ink]
+    chapter = (site / "notebooks" / "01_data.html").read_text()
+    assert '<span class="mi">' in chapter
+    assert not re.search('<span class="(n|nn|p|w)">[^<]*</span>', chapter)
