@@ -34,8 +34,8 @@ FORMULA_HEADER = re.compile(
     r'(<th class="[^"]*"><p><span class="math[^"]*")>\\\((.*?)\\\)</span></p></th>'
 )
 
-# Names, punctuation and blanks of code have the ink of plain text. Without an element for
-# each, a chapter has half as many, and a phone lays it out sooner.
+# Names, punctuation and blanks of code have the ink of plain text. Without an element
+# for each, a chapter has half as many, and a phone lays it out sooner.
 PLAIN_CODE = re.compile(r'<span class="(?:nn?|p|w)">([^<]*)</span>')
 
 EMPTY_HEADER = re.compile(r"<th( [^>]*)><p></p></th>")  # the corner of a table
