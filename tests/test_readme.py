@@ -56,6 +56,7 @@ def test_the_library_example_runs_as_printed(capsys):
     assert accuracy.item() > 0.99
     assert counts.shape == (1, 4, 8)
     assert counts.sum() == len(names["test_data"])
+    assert printed.count("[") == 1 + 1 + 1 + 4  # all rows of the counts are printed
     [shown] = blocks("text")
     assert snap(printed, shown) == shown  # to two percent: another machine, other bits
 

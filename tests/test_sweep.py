@@ -472,12 +472,8 @@ def test_nobody_watches_no_bar(capfd, tmp_path):
 SWEEP = [
     *("sweep", "--jobs", "1", "--seeds", "2"),
     *("--num-examples", "400", "--steps", "60", "--grid", "model=moe,single"),
-    *(
-        "--grid",
-        "router_lr=0.1,0.2,0.3,0.5,0.7,1,1.5,2,3,4",
-        "--grid",
-        "num_experts=2,4,8,16",
-    ),
+    *("--grid", "router_lr=0.1,0.2,0.3,0.5,0.7,1,1.5,2,3,4"),
+    *("--grid", "num_experts=2,4,8,16"),
 ]
 NUM_BATCHES = 2 * 10 * 4
 

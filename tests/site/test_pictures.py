@@ -88,12 +88,9 @@ def test_on_a_phone_a_wide_picture_is_legible_and_scrolls(browser, site_address,
     page = browser.new_page(viewport={"width": 360, "height": 740})
     page.goto(f"{site_address}/{name}.html")
     box = page.locator(".picture-box:visible:has(> img[width^='8'])").first
-    shown = box.locator("img").evaluate(
-        "e => e.getBoundingClientRect().width / e.width"
-    )
-    assert (
-        shown >= 0.6
-    )  # letters of 9 points at 110 dots per inch: 8 pixels of the screen
+    scale = "e => e.getBoundingClientRect().width / e.width"
+    # Letters of 9 points at 110 dots per inch then have 8 pixels of the screen.
+    assert box.locator("img").evaluate(scale) >= 0.6
     assert box.evaluate("e => e.tabIndex") == 0
     page.locator(".picture-box.more").first.wait_for()
     assert "more" in box.get_attribute("class").split()
