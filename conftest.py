@@ -1,9 +1,10 @@
 """Cells tagged ``close-numbers`` may differ from their stored output in rounding only.
 
 What live training prints is not the same to the last digit on another processor. In
-such a cell nbval compares the words exactly and each number within a tolerance. Of the
-many numbers of a live figure a few may differ more: an example that changes its expert,
-a place on a map by t-SNE.
+such a cell nbval compares the words exactly and each number within a tolerance: two
+per cent, or one step of its last decimal, for rounding can turn 0.149 into 0.1 here and
+0.2 there. Of the many numbers of a live figure a few may differ more: an example that
+changes its expert, a place on a map by t-SNE.
 """
 
 import json
@@ -17,7 +18,7 @@ TAG = "close-numbers"
 RELATIVE, ABSOLUTE = 0.02, 0.01
 LIVE = re.compile(r'(<script [^>]*class="live-figure"[^>]*>)(.*)</script>', re.DOTALL)
 LIVE_SHARE = 0.95  # of a live figure's numbers must be close
-NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+NUMBER = re.compile(r"[-+]?\d+(?:\.(\d+))?(?:e[-+]?\d+)?")
 
 
 def snap(fresh: str, stored: str) -> str:
@@ -25,22 +26,24 @@ def snap(fresh: str, stored: str) -> str:
 
     Where the two texts do not hold equally many numbers, nothing is replaced.
     """
-    partners = NUMBER.findall(stored)
-    if len(NUMBER.findall(fresh)) != len(partners):
+    partners = list(NUMBER.finditer(stored))
+    if len(list(NUMBER.finditer(fresh))) != len(partners):
         return fresh
     rest = iter(partners)
 
     def replace(match: re.Match) -> str:
         partner = next(rest)
-        close = is_close(float(match[0]), float(partner))
-        return partner if close else match[0]
+        step = 10 ** -len(partner[1]) if partner[1] else 0.0
+        close = is_close(float(match[0]), float(partner[0]), step)
+        return partner[0] if close else match[0]
 
     return NUMBER.sub(replace, fresh)
 
 
-def is_close(number: float, partner: float) -> bool:
-    """Tell whether a number is as good as the stored one."""
-    return abs(number - partner) <= RELATIVE * abs(partner) + ABSOLUTE
+def is_close(number: float, partner: float, step: float = 0.0) -> bool:
+    """Tell whether a number is as good as the stored one, printed in such steps."""
+    tolerance = RELATIVE * abs(partner) + max(ABSOLUTE, 1.001 * step)
+    return abs(number - partner) <= tolerance
 
 
 def leaves(value: object, place: str = "") -> Iterator[tuple[str, object]]:

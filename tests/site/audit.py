@@ -44,27 +44,43 @@ UNSEEN_FOCUS = """() => {
 }"""
 
 
-# Of words that look alike (ink, size, weight, all grounds, seen or not) one stays an
-# element and the others become plain text: axe then reads a page of code in seconds. A
-# single sign is none, for axe does not judge it; what has parts or attributes stays.
-ONE_OF_EACH_LOOK = """() => {
-  const isBare = (e) =>
-    !e.children.length && [...e.attributes].every(({ name }) => name === "class");
-  const words = "code, em, strong, :is(pre, code, .sig) span";
-  const bare = [...document.querySelectorAll(words)].filter(isBare);
-  const plain = bare.map((e) => [e, e.checkVisibility()]);
-  const seen = new Set();
-  const isKnown = ([e, isVisible]) => {
-    const { color, fontSize, fontWeight } = getComputedStyle(e);
-    const look = [color, fontSize, fontWeight, isVisible];
-    for (let box = e; box; box = box.parentElement) {
-      look.push(getComputedStyle(box).backgroundColor);
+# Axe takes milliseconds for the contrast of an element, and a page has thousands. Of
+# those whose text looks alike (ink, size, weight, shadow, all grounds, seen or not) one
+# is marked, and axe reads the contrast of what is marked; a single sign does not stand
+# for longer words, for axe does not judge it. Then unmarked words without attributes
+# become plain text, innermost first: axe's other rules have less to read.
+MARK_LOOKS = """() => {
+  const grounds = new Map([[null, ""]]);
+  const groundsOf = (e) => {
+    if (!grounds.has(e)) {
+      const style = getComputedStyle(e);
+      const { backgroundColor, backgroundImage, opacity, position } = style;
+      const own = [backgroundColor, backgroundImage, opacity, position].join();
+      const isPlain = own === "rgba(0, 0, 0, 0),none,1,static";
+      grounds.set(e, (isPlain ? "" : own + ";") + groundsOf(e.parentElement));
     }
-    const key = look.filter((part) => part !== "rgba(0, 0, 0, 0)").join();
-    return e.textContent.trim().length < 2 || seen.size === seen.add(key).size;
+    return grounds.get(e);
   };
-  plain.filter(isKnown).forEach(([e]) => e.replaceWith(...e.childNodes));
+  const ownText = (e) => [...e.childNodes]
+    .map((node) => (node.nodeType === Node.TEXT_NODE ? node.data.trim() : "")).join("");
+  const seen = new Set();
+  const isNew = (e) => {
+    const { color, fontSize, fontWeight, textShadow } = getComputedStyle(e);
+    const look = [color, fontSize, fontWeight, textShadow, groundsOf(e)];
+    const key = [...look, ownText(e).length > 1, e.checkVisibility()].join();
+    return seen.size !== seen.add(key).size;
+  };
+  const texts = [...document.querySelectorAll("body, body *")].filter(ownText);
+  for (const e of texts.filter(isNew)) e.dataset.look = "";
+
+  const words = "code, em, strong, :is(pre, code, .sig) span";
+  for (const e of [...document.querySelectorAll(words)].reverse()) {
+    const isBare = [...e.attributes].every(({ name }) => name === "class");
+    if (isBare && !e.children.length) e.replaceWith(...e.childNodes);
+  }
 }"""
+READ_MARKED = """axe.configure(
+  { rules: [{ id: "color-contrast", selector: "[data-look]" }] })"""
 
 
 @dataclass
@@ -97,9 +113,8 @@ def audit(browser, address) -> Audit:
         page.wait_for_timeout(100)
         label = f"{scheme}, {viewport['width']} px: "
         found.unseen_focus += [label + e for e in page.evaluate(UNSEEN_FOCUS)]
-        for _ in ("words within words", "words"):
-            page.evaluate(ONE_OF_EACH_LOOK)
-        found.axe += [label + line for line in violations(page)]
+        page.evaluate(MARK_LOOKS)
+        found.axe += [label + line for line in violations(page, READ_MARKED)]
         page.close()
         _note_requests(found, address, requested)
     return found
@@ -142,11 +157,12 @@ def _note_console(found, message):
         found.console.append(f"{message.text} {message.location['url']}")
 
 
-def violations(page):
-    """List what axe finds in the page as it is."""
+def violations(page, configure="") -> list:
+    """List what axe finds in the page as it is; before, it can be told how to read."""
+    page.evaluate(Axe().axe_script)
+    page.evaluate(configure)
     # Without its preload, which asks for imported style sheets at the wrong address.
-    options = {"preload": False, "resultTypes": ["violations"]}
-    response = Axe().run(page, options=options).response
+    response = page.evaluate("axe.run({preload: false, resultTypes: ['violations']})")
     return [
         f"{violation['id']}: {node['html'][:120]}"
         for violation in response["violations"]
