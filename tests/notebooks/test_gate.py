@@ -242,19 +242,24 @@ def test_close_numbers_are_not_any_numbers(spoil, tmp_path):
     assert run.returncode == 1, run.stdout + run.stderr
 
 
-ROUNDING = {  # of stored and printed text: whether the second is as good
-    ("90.4 [-0.8, +0.5]", "90.3 [-0.8, +0.6]"): True,
-    ("+0.1 points", "-0.0 points"): True,  # one step of the last decimal
-    ("+0.1 points", "-0.1 points"): False,
-    ("0.3", "0.5"): False,
-    ("0.30", "0.32"): False,
-    ("moved: 0", "moved: 1"): False,  # a count has no rounding
-    ("8000", "7900"): True,  # two per cent
-    ("8000", "7800"): False,
+ROUNDING = {  # of stored and printed text and a tolerance: is the second as good?
+    ("90.4 [-0.8, +0.5]", "90.3 [-0.8, +0.6]", 0): True,
+    ("+0.1 points", "-0.0 points", 0): True,  # one step of the last decimal
+    ("+0.1 points", "-0.1 points", 0): False,
+    ("−0.0 to +0.3", "+0.0 to +0.4", 0): True,
+    ("0.3", "0.5", 0): False,
+    ("5.0", "5.2", 0): False,
+    ("0.30", "0.32", 0): False,
+    ("moved: 0", "moved: 1", 0): False,  # a count has no rounding
+    ("8000", "7900", 0): True,  # two per cent
+    ("8000", "7800", 0): False,
+    ("gain +8.0 [+6.0, +10.0]", "gain +8.4 [+5.2, +10.4]", 1.0): True,
+    ("gain +8.0 [+6.0, +10.0]", "gain +8.4 [+4.8, +10.4]", 1.0): False,
+    ("gain +8.0, better", "gain +8.4, open", 1.0): False,
 }
 
 
-def test_close_numbers_may_differ_by_their_rounding(tmp_path):
+def test_close_numbers_may_differ_by_their_rounding_or_tolerance(tmp_path):
     notebook = good_notebook()
     notebook.cells[1:] = [
         new_code_cell(
@@ -262,9 +267,9 @@ def test_close_numbers_may_differ_by_their_rounding(tmp_path):
             id=f"rounding-{i}",
             execution_count=i + 1,
             outputs=[new_output("stream", name="stdout", text=f"{stored}\n")],
-            metadata={"tags": ["close-numbers"]},
+            metadata={"tags": ["close-numbers"], "tolerance": tolerance},
         )
-        for i, (stored, fresh) in enumerate(ROUNDING)
+        for i, (stored, fresh, tolerance) in enumerate(ROUNDING)
     ]
     assert verdicts(save(notebook, tmp_path)) == [*ROUNDING.values()]
 

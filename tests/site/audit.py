@@ -45,11 +45,9 @@ UNSEEN_FOCUS = """() => {
 
 
 # Axe takes milliseconds for the contrast of an element, and a page has thousands. Of
-# those whose text looks alike (ink, size, weight, shadow, all grounds, seen or not) one
-# is marked, and axe reads the contrast of what is marked; a single sign does not stand
-# for longer words, for axe does not judge it. Then unmarked words without attributes
-# become plain text, innermost first: axe's other rules have less to read.
-MARK_LOOKS = """() => {
+# those that look alike (ink, size, weight, shadow, all grounds) it judges one; all of
+# them where it could not judge that one, which is hidden, covered or a sign, say.
+AXE_BY_LOOKS = """async () => {
   const grounds = new Map([[null, ""]]);
   const groundsOf = (e) => {
     if (!grounds.has(e)) {
@@ -61,26 +59,37 @@ MARK_LOOKS = """() => {
     }
     return grounds.get(e);
   };
-  const ownText = (e) => [...e.childNodes]
-    .map((node) => (node.nodeType === Node.TEXT_NODE ? node.data.trim() : "")).join("");
-  const seen = new Set();
-  const isNew = (e) => {
+  const lookOf = (e) => {
     const { color, fontSize, fontWeight, textShadow } = getComputedStyle(e);
-    const look = [color, fontSize, fontWeight, textShadow, groundsOf(e)];
-    const key = [...look, ownText(e).length > 1, e.checkVisibility()].join();
-    return seen.size !== seen.add(key).size;
+    const field = e.matches("input, select, textarea") ? e.localName + e.type : "";
+    return [color, fontSize, fontWeight, textShadow, field, groundsOf(e)].join();
   };
-  const texts = [...document.querySelectorAll("body, body *")].filter(ownText);
-  for (const e of texts.filter(isNew)) e.dataset.look = "";
+  const isText = (node) => node.nodeType === Node.TEXT_NODE && node.data.trim();
+  const isSeen = (e) =>
+    ([...e.childNodes].some(isText) || e.matches("input, select, textarea")) &&
+    e.checkVisibility() && !e.closest("mjx-assistive-mml");
+  const seen = [...document.querySelectorAll("body, body *")].filter(isSeen);
+  const looks = [...Map.groupBy(seen, lookOf).values()];
 
-  const words = "code, em, strong, :is(pre, code, .sig) span";
-  for (const e of [...document.querySelectorAll(words)].reverse()) {
-    const isBare = [...e.attributes].every(({ name }) => name === "class");
-    if (isBare && !e.children.length) e.replaceWith(...e.childNodes);
-  }
+  // Without its preload, which asks for imported style sheets at the wrong address.
+  const options = { preload: false, selectors: false };
+  axe.configure({ rules: [{ id: "color-contrast", selector: "[data-look]" }] });
+  const judge = async (elements) => {
+    for (const e of elements) e.dataset.look = "";
+    const contrast = { ...options, runOnly: ["color-contrast"], elementRef: true };
+    const { passes, violations } = await axe.run(contrast);
+    for (const e of elements) delete e.dataset.look;
+    const nodes = [...passes, ...violations].flatMap((result) => result.nodes);
+    return [violations, new Set(nodes.map(({ element }) => element))];
+  };
+  const [pale, judged] = await judge(looks.map(([one]) => one));
+  const doubtful = looks.filter(([one]) => !judged.has(one));
+  const [alsoPale] = await judge(doubtful.flatMap(([one, ...others]) => others));
+  const { violations } = await axe.run({ ...options, resultTypes: ["violations"],
+    rules: { "color-contrast": { enabled: false } } });
+  return [...pale, ...alsoPale, ...violations].flatMap(({ id, nodes }) =>
+    nodes.map(({ html }) => `${id}: ${html.slice(0, 120)}`));
 }"""
-READ_MARKED = """axe.configure(
-  { rules: [{ id: "color-contrast", selector: "[data-look]" }] })"""
 
 
 @dataclass
@@ -113,8 +122,8 @@ def audit(browser, address) -> Audit:
         page.wait_for_timeout(100)
         label = f"{scheme}, {viewport['width']} px: "
         found.unseen_focus += [label + e for e in page.evaluate(UNSEEN_FOCUS)]
-        page.evaluate(MARK_LOOKS)
-        found.axe += [label + line for line in violations(page, READ_MARKED)]
+        page.evaluate(Axe().axe_script)
+        found.axe += [label + line for line in page.evaluate(AXE_BY_LOOKS)]
         page.close()
         _note_requests(found, address, requested)
     return found
@@ -157,12 +166,11 @@ def _note_console(found, message):
         found.console.append(f"{message.text} {message.location['url']}")
 
 
-def violations(page, configure="") -> list:
-    """List what axe finds in the page as it is; before, it can be told how to read."""
-    page.evaluate(Axe().axe_script)
-    page.evaluate(configure)
+def violations(page):
+    """List what axe finds in the page as it is."""
     # Without its preload, which asks for imported style sheets at the wrong address.
-    response = page.evaluate("axe.run({preload: false, resultTypes: ['violations']})")
+    options = {"preload": False, "resultTypes": ["violations"]}
+    response = Axe().run(page, options=options).response
     return [
         f"{violation['id']}: {node['html'][:120]}"
         for violation in response["violations"]

@@ -171,7 +171,7 @@ def test_axe_violations_are_found(audit_of):
         (".k {color: #00f} pre:last-child {background: #666}", 2),  # and its ground
     ],
 )
-def test_axe_reads_one_word_of_code_of_each_look(audit_of, style, pale):
+def test_axe_judges_one_text_of_each_look(audit_of, style, pale):
     code = "<pre>code = <span class='n'>name</span> <span class='k'>if</span></pre>"
     three = code.replace("</pre>", " <span class='k'>else</span>" * 2 + "</pre>")
     found = audit_of(f"<style>{style}</style><main><h1>Code</h1>{code}{three}</main>")
@@ -182,14 +182,22 @@ def test_axe_reads_one_word_of_code_of_each_look(audit_of, style, pale):
     "words",
     [
         "<pre><span>=</span> <span>word</span></pre>",  # axe judges no single sign
+        "<em>😀</em> <em>→→</em> <em>word</em>",
         "<pre hidden><span>word</span></pre><pre><span>word</span></pre>",
+        "<em style='visibility: hidden'>word</em> <em>word</em>",
+        "<em aria-disabled=true>word</em> <em>word</em>",
+        "<p style='text-indent: -999px'><em>word</em></p><em>word</em>",
+        """<div style='overflow: auto; height: 20px'><em>word</em>
+        <p style='height: 99px' id=end></p></div><em>word</em>
+        <script>end.parentElement.scrollTop = 99</script>""",
+        "<input value=word aria-label=a style='color: #ccc; background: #fff'>",
         "<details><summary>Code</summary><p><em>word</em></p></details><em>word</em>",
         "<pre class='phone'><span>word</span></pre><pre><span>word</span></pre>",
-        "<p><em>a <u>word</u></em> <em>word</em></p>",  # nor what stands within
+        "<p><em>a <u>word</u></em> <em>word</em></p>",
         "<pre><span>word <b>bold</b></span> <span>other <b>word</b></span></pre>",
     ],
 )
-def test_axe_reads_a_word_that_it_judges(audit_of, words):
+def test_axe_finds_what_is_pale_among_what_it_cannot_judge(audit_of, words):
     style = """:is(pre > span, em) {color: #ccc} span + span > b {color: #ddd}
         u {color: #000}
         @media (max-width: 500px) {.phone {display: none}}"""
