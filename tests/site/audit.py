@@ -114,6 +114,7 @@ def audit(browser, address) -> Audit:
         page.on("console", lambda message: _note_console(found, message))
         page.on("pageerror", lambda error: found.console.append(str(error)))
         page.goto(address, wait_until="load")
+        page.add_style_tag(content="* {transition: none !important}")  # of inks, say
         page.evaluate("window.setAllFormulas?.()")
         page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = '')")
         if (scheme, viewport) == ("light", PHONE):

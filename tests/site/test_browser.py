@@ -207,6 +207,14 @@ def test_axe_finds_what_is_pale_among_what_it_cannot_judge(audit_of, words):
     assert bool(re.search("<b[^>]*>word", "".join(found.axe))) == ("<b>word" in words)
 
 
+def test_axe_sees_no_ink_on_its_way_from_one_to_another(audit_of):
+    back = "a {color: #000; transition: color 9s}"
+    style = back + "a:focus {color: #ddd; transition: none}"
+    words = "<a href='#'>once in focus</a> <button>last in focus</button>"
+    found = audit_of(f"<style>{style}</style><main><h1>Ink</h1>{words}</main>")
+    assert found.axe == []
+
+
 def test_what_is_wrong_with_a_word_is_found(audit_of):
     words = "<em>fine</em> <em role='button' tabindex='0'></em>"
     found = audit_of(f"<main><h1>Words</h1><p>{words}</p></main>")
