@@ -36,8 +36,9 @@ book: $(STAMP) ## build the site from the committed outputs
 
 test: book ## every test: library, notebooks against their outputs, built site
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile --cov
-	@# Apart: nbval would measure its kernels, too.
-	$(BIN)/python -m pytest notebooks -n 2 --dist loadfile \
+	@# Apart: nbval would measure its kernels, too. In their order: the last two, which
+	@# take longest, then run side by side.
+	$(BIN)/python -m pytest notebooks -n 2 --dist loadfile --no-loadscope-reorder \
 	  --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 notebooks: $(STAMP) ## execute all notebooks again, in place
