@@ -9,12 +9,17 @@ Wants the built site, Chromium, a machine that does nothing else, and Node.js, w
 import gzip
 import json
 import os
-import shutil
 import subprocess
 from http import HTTPStatus
 from pathlib import Path
 
-from tests.site.conftest import SITE, QuietHandler, serve
+from tests.site.conftest import (
+    SITE,
+    WHOLE_BROWSERS,
+    QuietHandler,
+    find_chromium,
+    serve,
+)
 
 PAGES = (
     "book/index.html",
@@ -60,9 +65,10 @@ class Compressing(QuietHandler):
 
 def scores(address, options):
     """Return the score of each category, out of 100, and an index of this machine."""
+    chromium = find_chromium(WHOLE_BROWSERS) or "chromium"
     said = subprocess.run(
         [*COMMAND, FLAGS, *options, address],
-        env={"CHROME_PATH": shutil.which("chromium") or "", **os.environ},
+        env={"CHROME_PATH": chromium, **os.environ},
         stdout=subprocess.PIPE,
         check=True,
     ).stdout

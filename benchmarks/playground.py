@@ -8,11 +8,10 @@ solved.
 """
 
 import json
-import shutil
 
 from playwright.sync_api import sync_playwright
 
-from tests.site.conftest import SITE, serve
+from tests.site.conftest import SITE, WHOLE_BROWSERS, find_chromium, serve
 
 WATCH = """() => {
   window.longest = 0;
@@ -50,7 +49,7 @@ def main():
     """Print one line of JSON for a desk and for a phone's width."""
     with serve(SITE) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            executable_path=find_chromium(WHOLE_BROWSERS), args=["--no-sandbox"]
         )
         for width, seed in ((1280, 1), (1280, 4), (360, 1)):
             page = browser.new_page(viewport={"width": width, "height": 800})

@@ -46,7 +46,8 @@ UNSEEN_FOCUS = """() => {
 
 # Axe takes milliseconds for the contrast of an element, and a page has thousands. Of
 # those that look alike (ink, size, weight, shadow, all grounds) it judges one; all of
-# them where it could not judge that one, which is hidden, covered or a sign, say.
+# them where it could not judge that one, which is hidden, covered or a sign, say. It
+# works without its preload, which asks for imported style sheets at the wrong address.
 AXE_BY_LOOKS = """async () => {
   const grounds = new Map([[null, ""]]);
   const groundsOf = (e) => {
@@ -59,19 +60,19 @@ AXE_BY_LOOKS = """async () => {
     }
     return grounds.get(e);
   };
+  const isField = (e) => e.matches("input, select, textarea");
   const lookOf = (e) => {
     const { color, fontSize, fontWeight, textShadow } = getComputedStyle(e);
-    const field = e.matches("input, select, textarea") ? e.localName + e.type : "";
+    const field = isField(e) ? e.localName + e.type : "";
     return [color, fontSize, fontWeight, textShadow, field, groundsOf(e)].join();
   };
   const isText = (node) => node.nodeType === Node.TEXT_NODE && node.data.trim();
   const isSeen = (e) =>
-    ([...e.childNodes].some(isText) || e.matches("input, select, textarea")) &&
+    ([...e.childNodes].some(isText) || isField(e)) &&
     e.checkVisibility() && !e.closest("mjx-assistive-mml");
   const seen = [...document.querySelectorAll("body, body *")].filter(isSeen);
   const looks = [...Map.groupBy(seen, lookOf).values()];
 
-  // Without its preload, which asks for imported style sheets at the wrong address.
   const options = { preload: false, selectors: false };
   axe.configure({ rules: [{ id: "color-contrast", selector: "[data-look]" }] });
   const judge = async (elements) => {
@@ -87,8 +88,7 @@ AXE_BY_LOOKS = """async () => {
   const [alsoPale] = await judge(doubtful.flatMap(([one, ...others]) => others));
   const { violations } = await axe.run({ ...options, resultTypes: ["violations"],
     rules: { "color-contrast": { enabled: false } } });
-  return [...pale, ...alsoPale, ...violations].flatMap(({ id, nodes }) =>
-    nodes.map(({ html }) => `${id}: ${html.slice(0, 120)}`));
+  return [...pale, ...alsoPale, ...violations];
 }"""
 
 
@@ -124,7 +124,7 @@ def audit(browser, address) -> Audit:
         label = f"{scheme}, {viewport['width']} px: "
         found.unseen_focus += [label + e for e in page.evaluate(UNSEEN_FOCUS)]
         page.evaluate(Axe().axe_script)
-        found.axe += [label + line for line in page.evaluate(AXE_BY_LOOKS)]
+        found.axe += [label + line for line in _lines(page.evaluate(AXE_BY_LOOKS))]
         page.close()
         _note_requests(found, address, requested)
     return found
@@ -169,11 +169,13 @@ def _note_console(found, message):
 
 def violations(page):
     """List what axe finds in the page as it is."""
-    # Without its preload, which asks for imported style sheets at the wrong address.
     options = {"preload": False, "resultTypes": ["violations"]}
-    response = Axe().run(page, options=options).response
+    return _lines(Axe().run(page, options=options).response["violations"])
+
+
+def _lines(violations):
     return [
         f"{violation['id']}: {node['html'][:120]}"
-        for violation in response["violations"]
+        for violation in violations
         for node in violation["nodes"]
     ]

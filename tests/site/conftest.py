@@ -44,13 +44,14 @@ def site_address(site):
         yield address
 
 
+WHOLE_BROWSERS = ("chromium", "chromium-browser")
 # The first is Chromium without its windows: the same pages, and it opens them sooner.
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser")
+BROWSERS = ("chromium-headless-shell", *WHOLE_BROWSERS)
 
 
-def find_chromium():
+def find_chromium(names=BROWSERS):
     """Return the path of the browser, or None."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 @pytest.fixture(scope="session")
