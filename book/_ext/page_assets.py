@@ -38,6 +38,11 @@ FORMULA_HEADER = re.compile(
 # for each, a chapter has half as many, and a phone lays it out sooner.
 PLAIN_CODE = re.compile(r'<span class="(?:nn?|p|w)">([^<]*)</span>')
 
+# A browser may end the line at any formula, even before a full stop or after a bracket.
+FORMULA_WITH_MARKS = re.compile(
+    r'(\(?)(<span class="math[^>]*>\\\([^<]*\\\)</span>)([.,;:?!%)’–-]*)'
+)
+
 EMPTY_HEADER = re.compile(r"<th( [^>]*)><p></p></th>")  # the corner of a table
 
 
@@ -45,6 +50,12 @@ def name_header(match) -> str:
     """Name the formula of a header cell: v_0 is read "v 0"."""
     words = re.sub(r"[\W_]+", " ", match[2]).strip()
     return match[0].replace(match[1], f'{match[1]} role="math" aria-label="{words}"')
+
+
+def keep_marks(match) -> str:
+    """Let brackets and punctuation stay on the line of their formula."""
+    marks = match[1] or match[3]
+    return f'<span class="with-marks">{match[0]}</span>' if marks else match[0]
 
 
 # A button is named by its visible text or by its label, not by a second name beside it.
@@ -131,6 +142,7 @@ def repair_page(app, pagename, templatename, context, doctree) -> None:
     for written, wanted in ARIA_REPAIRS.items():
         body = body.replace(written, wanted)
     body = FORMULA_HEADER.sub(name_header, body)
+    body = FORMULA_WITH_MARKS.sub(keep_marks, body)
     body = PLAIN_CODE.sub(r"\1", body)
     body = EMPTY_HEADER.sub(r"<td\1></td>", body)
     if "body" in context:

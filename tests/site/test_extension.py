@@ -1,5 +1,6 @@
 """What the build adds to pages for those who find or share them."""
 
+import re
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,3 +59,21 @@ def test_the_card_is_drawn_where_the_tag_says(page_assets, tmp_path):
         assert card.size == (1200, 630)
         colors = card.getcolors(1 << 20)
     assert sum(count for count, color in colors if color != (255, 255, 255)) > 100_000
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("at {} it", ""),
+        ("at {}. It", "{}."),
+        ("at ({}), it", "({}),"),
+        ("a {}-", "{}-"),
+    ],
+)
+def test_punctuation_stays_on_the_line_of_its_formula(page_assets, written, kept):
+    formula = r'<span class="math notranslate nohighlight">\(x &lt; 1\)</span>'
+    context = {"body": 2 * written.format(formula)}
+    page_assets.repair_page(app_of(""), "search", "page.html", context, None)
+    joined = re.compile('<span class="with-marks">(.*?</span>.*?)</span>')
+    expected = 2 * [kept.format(formula)] * bool(kept)
+    assert joined.findall(context["body"]) == expected
