@@ -245,7 +245,7 @@ def _sweep(options: argparse.Namespace) -> int:
     try:
         from moe_lib.grid import expand_grid, parse_grid, read_list
         from moe_lib.parallel import SweepError
-        from moe_lib.sweep import load_batches, plan, run_sweep
+        from moe_lib.sweep import load_batches, plan, run_sweep, summarise
 
         if options.scheduler is not None:
             import distributed  # noqa: F401 (it sets levels, hence before the next line)
@@ -287,5 +287,6 @@ def _sweep(options: argparse.Namespace) -> int:
         kept = len(load_batches(batches, folder, report=tell))
         tell(f"interrupted: {kept} of {len(batches)} batches are stored in {folder}")
         return 130
+    print(*summarise(rows), "", sep="\n")
     print(f"{len(rows)} rows saved in {folder / 'table.csv'}")
     return 0

@@ -80,7 +80,8 @@ class ModelConfig:
     num_filters : int
         J >= 1 filters in each expert.
     activation : str
-        One of ``linear``, ``cubic``, ``relu``, ``celu``, ``gelu``, ``tanh``.
+        One of ``linear``, ``cubic``, ``relu``, ``celu``, ``gelu``, ``tanh``. Outer
+        weights are all +1, so a sum of ``relu`` is never negative: it guesses.
     init_scale : float
         sigma_0 >= 0, the standard deviation of the initial filter weights.
 

@@ -45,7 +45,7 @@ def turn_and_shrink(
 
     Turned at full size (cubic splines, zero outside), smoothed by a Gaussian with a
     standard deviation of 1 pixel, averaged over blocks of 2 x 2, framed by one pixel of
-    zeros. The smoothing hides the traces of interpolation, which would tell how far an
+    zeros. The smoothing hides the traces of interpolation, which would tell how an
     image was turned whatever it shows.
 
     Parameters

@@ -14,7 +14,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any
 
 import joblib
@@ -244,6 +246,32 @@ def run_sweep(
             done[batch] = rows
             progress.update()
     return _write_table(batches, done, folder)
+
+
+def summarise(rows: Rows) -> Iterator[str]:
+    """Yield the lines of a table: mean ± sd (ddof 0) over the seeds of a configuration.
+
+    Parameters
+    ----------
+    rows : list of dict
+        What :func:`run_sweep` returns.
+    """
+    varied = [name for name in FIELDS if len({row[name] for row in rows}) > 1]
+    table = [["configuration", "test accuracy (%)", "dispatch entropy (nats)"]]
+    for values, batch in groupby(rows, key=lambda row: [row[name] for name in FIELDS]):
+        runs, of = list(batch), dict(zip(FIELDS, values, strict=True))
+        cells = [" ".join(f"{name}={of[name]}" for name in varied) or "the only one"]
+        for name, digits in (("test_accuracy", 2), ("dispatch_entropy", 3)):
+            found = [run[name] for run in runs]
+            if None in found:  # a single expert dispatches nothing
+                cells.append("-")
+            else:
+                mean, sd = fmean(found), pstdev(found)
+                cells.append(f"{mean:.{digits}f} ± {sd:.{digits}f}")
+        table.append(cells)
+    width = max(len(name) for name, *_ in table)
+    for name, accuracy, entropy in table:
+        yield f"{name:<{width}}{accuracy:>20}{entropy:>26}"
 
 
 def _write_table(

@@ -511,7 +511,14 @@ def test_sweep_writes_a_row_for_each_configuration_and_seed(capsys, tmp_path):
     assert code_of(*SWEEP, *grid, "--out", tmp_path / "new") == 0
     path = tmp_path / "new" / "table.csv"
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == (f"12 rows saved in {path}\n", "")
+    head, *lines, empty, last = captured.out.splitlines()
+    assert (empty, last, captured.err) == ("", f"12 rows saved in {path}", "")
+    assert head.split()[:3] == ["configuration", "test", "accuracy"]
+    assert [line.split()[:2] for line in lines] == [
+        [f"model={m}", f"router_lr={r}"]
+        for r in (0.3, 1.0, 3.0)
+        for m in ("moe", "single")
+    ]
     models = ("moe", "single")
     order = [(r, m, s) for r in ("0.3", "1.0", "3.0") for m in models for s in "01"]
     assert columns_of(path, "router_lr", "model", "seed") == order

@@ -33,7 +33,14 @@ from moe_lib.cli import main
 from moe_lib.grid import FIELDS, configure, expand_grid
 from moe_lib.parallel import SweepError
 from moe_lib.results import load_result
-from moe_lib.sweep import COLUMNS, MEASURED, load_batches, plan, run_sweep
+from moe_lib.sweep import (
+    COLUMNS,
+    MEASURED,
+    load_batches,
+    plan,
+    run_sweep,
+    summarise,
+)
 from tests.processes import CONTEXT, call
 from tests.tasks import ROOT, cluster, wait_until
 
@@ -133,6 +140,23 @@ def test_beside_the_table_lies_its_manifest(whole):
     first = load_result(folder / "batches" / data["batches"][0])
     assert first.manifest["config"] == {**small()[0].values(), "device": "cpu"}
     assert [row["seed"] for row in first.data["rows"]] == list(SEEDS)
+
+
+def test_a_summary_has_a_line_for_each_configuration():
+    moe, single = configure(num_experts=2), configure(num_experts=2, model="single")
+    found = [(90.0, 0.1), (100.0, 0.3)]
+    rows = [
+        {**moe.values(), "test_accuracy": a, "dispatch_entropy": h} for a, h in found
+    ]
+    lines = [" ".join(line.split()) for line in summarise(rows)]
+    assert lines[1:] == ["the only one 95.00 ± 5.00 0.200 ± 0.100"]
+    rows += [{**single.values(), "test_accuracy": 70.0, "dispatch_entropy": None}]
+    head, *lines = summarise(rows)
+    assert [" ".join(line.split()) for line in lines] == [
+        "model=moe 95.00 ± 5.00 0.200 ± 0.100",
+        "model=single 70.00 ± 0.00 -",
+    ]
+    assert len({len(line) for line in (head, *lines)}) == 1  # columns, right-aligned
 
 
 def test_the_number_of_processes_changes_no_bit(whole, tmp_path):

@@ -98,6 +98,14 @@ def name_cells(app: Sphinx, doctree: nodes.document) -> None:
             node["ids"].append(f"cell-{cells[node['cell_index']]['id']}")
 
 
+def keep_percent(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Let a percent sign stay on the line of its number, which may be a glued one."""
+    for text in list(doctree.findall(nodes.Text)):
+        if not isinstance(text.parent, nodes.FixedTextElement | nodes.literal):
+            kept = re.sub(r"(?:^|(?<=\d)) (?=%)", "\N{NO-BREAK SPACE}", text)
+            text.parent.replace(text, nodes.Text(kept))
+
+
 # What a page must contain to be given a script and a style.
 MOVING = {
     'id="playground"': ("playground/page.js", "playground/page.css"),
@@ -231,6 +239,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", copy_mathjax)
     app.connect("builder-inited", copy_media)
     app.connect("doctree-read", name_cells)
+    app.connect("doctree-resolved", keep_percent)
     app.connect("html-page-context", add_moving_parts)
     app.connect("html-page-context", describe_page)
     app.connect("html-page-context", repair_page, priority=900)

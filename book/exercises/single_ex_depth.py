@@ -3,9 +3,9 @@
 from moe_lib import make_data, setting
 
 data = make_data(setting(1), seed=0)[1]
-S, v, c = data.patch_sum, data.signals.feature, data.signals.center
-# --- your turn: `F`, a score of each example that is computed from the sum of patches S
-F = ((S @ c.T) * (S @ v.T)).sum(dim=1)
+X, v, c = data.patch_sum, data.signals.feature, data.signals.center
+# --- your turn: `F`, a score of each example that is computed from the sum of patches X
+F = ((X @ c.T) * (X @ v.T)).sum(dim=1)
 # --- check
 accuracy = (data.y * F > 0).double().mean().item()
 print(f"accuracy {accuracy:.4f}")

@@ -9,7 +9,7 @@ from moe_lib.theory import additive_error_bound
 
 config = replace(setting(1), alpha=(0.5, 1.0), gamma=(1.5, 3.0), sigma_p=0.0)
 data = make_data(config, seed=0)[1]
-q = data.x @ data.signals.feature.T  # [n, P, K]: patches on the axes
+q = data.x @ data.signals.feature.T  # [n, P, K]: patches on the axes; 0 up to rounding
 # --- your turn: `equal` and `clever`, the sums over patches of the score with equal
 # weights and of your own
 equal = q.sum(dim=(1, 2))

@@ -61,6 +61,15 @@ def test_the_card_is_drawn_where_the_tag_says(page_assets, tmp_path):
     assert sum(count for count, color in colors if color != (255, 255, 255)) > 100_000
 
 
+def test_a_percent_sign_stays_on_the_line_of_its_number(page_assets):
+    glued, code = nodes.inline(text="97.5"), nodes.literal(text="5 %")
+    block = nodes.literal_block(text="5 %")
+    page = nodes.document(None, None, "", nodes.paragraph(text="5 %, a % b "), block)
+    page[0].extend([glued, nodes.Text(" % and "), code])
+    page_assets.keep_percent(None, page, "a")
+    assert page.astext() == "5\u00a0%, a % b 97.5\u00a0% and 5 %\n\n5 %"
+
+
 @pytest.mark.parametrize(
     ("written", "kept"),
     [
