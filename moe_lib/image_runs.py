@@ -13,12 +13,12 @@ from moe_lib.checks import check_choice, check_int, check_real
 from moe_lib.image_evaluation import evaluate_images
 from moe_lib.image_mixture import ROUTERS, ImageMixture
 from moe_lib.minibatch import FitConfig, fit
-from moe_lib.networks import CNN, ResNet18
+from moe_lib.networks import CNN, MobileNetV2, ResNet18
 from moe_lib.realdata import mnist_digits, mnist_rotate
 from moe_lib.rng import drawing_from, generator
 from moe_lib.runs import rounded
 
-NETWORKS = ("cnn", "resnet18")
+NETWORKS = ("cnn", "mobilenetv2", "resnet18")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,11 @@ class ImageRun:
     angle : float
         Degrees between the two classes (>= 0); 0 is the plain 10-class control.
     network : str
-        ``cnn`` or ``resnet18``.
+        ``cnn``, ``mobilenetv2`` or ``resnet18``.
     channels : int
-        Of the first convolution, at least 1.
+        Of the first convolution, at least 1 (2 for MobileNetV2).
     hidden : int
-        Of the CNN's full layer (>= 1); not read for ResNet-18.
+        Of the CNN's full layer (>= 1); not read for the other networks.
     num_experts : int
         1: a single network, without router.
     router : str
@@ -73,7 +73,9 @@ class ImageRun:
         classes = 2 if self.angle else 10
         sizes = {"num_classes": classes, "in_channels": 1, "channels": self.channels}
         build: Callable[[], nn.Module] = partial(ResNet18, **sizes)
-        if self.network == "cnn":
+        if self.network == "mobilenetv2":
+            build = partial(MobileNetV2, **sizes)
+        elif self.network == "cnn":
             build = partial(CNN, **sizes, image_size=16, hidden=self.hidden)
         source = generator(seed, "init")
         if self.num_experts == 1:
@@ -131,6 +133,10 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"channels": 10, "hidden": 32},
     ),
     "CNN": ({}, {"channels": 128, "hidden": 256}),
+    "MobileNetV2": (
+        {"network": "mobilenetv2", "channels": 32, "epochs": 20, "seeds": 5},
+        {"channels": 64},
+    ),
     "ResNet-18": ({"network": "resnet18", "epochs": 20, "seeds": 5}, {"channels": 128}),
 }
 

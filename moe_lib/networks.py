@@ -191,6 +191,8 @@ class MobileNetV2(nn.Module):
         At least 2.
     in_channels : int
         C >= 1.
+    channels : int
+        Of the first convolution, at least 2; the other layers widen with it.
 
     Raises
     ------
@@ -203,19 +205,23 @@ class MobileNetV2(nn.Module):
     linear bottlenecks".
     """
 
-    def __init__(self, *, num_classes: int = 10, in_channels: int = 3) -> None:
+    def __init__(
+        self, *, num_classes: int = 10, in_channels: int = 3, channels: int = 32
+    ) -> None:
         super().__init__()
         _check_sizes(num_classes, in_channels)
-        self.conv1, self.bn1 = _conv(in_channels, 32, 3), nn.BatchNorm2d(32)
-        blocks, width = [], 32
-        for expansion, out, count, stride in MOBILENET:
+        check_int("channels", channels, at_least=2)
+        self.conv1, self.bn1 = _conv(in_channels, channels, 3), nn.BatchNorm2d(channels)
+        blocks, width, last = [], channels, 40 * channels
+        for expansion, usual, count, stride in MOBILENET:
+            out = usual * channels // 32
             for place in range(count):
                 step = stride if place == 0 else 1
                 blocks.append(InvertedResidual(width, out, expansion, step))
                 width = out
         self.layers = nn.Sequential(*blocks)
-        self.conv2, self.bn2 = _conv(width, 1280, 1), nn.BatchNorm2d(1280)
-        self.linear = nn.Linear(1280, num_classes)
+        self.conv2, self.bn2 = _conv(width, last, 1), nn.BatchNorm2d(last)
+        self.linear = nn.Linear(last, num_classes)
 
     def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n classes"]:
         """Return one number for each class."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from moe_lib.image_mixture import ImageMixture
-from moe_lib.networks import CNN, MobileNetV2, ResNet18
+from moe_lib.networks import CNN, MOBILENET, MobileNetV2, ResNet18
 from moe_lib.rng import drawing_from
 from tests.toys import source
 
@@ -54,6 +54,21 @@ def gradients(module):
     ]
 
 
+def mobilenet_parameters(channels):
+    """Count the weights of MobileNetV2 for ten classes, by its table of blocks."""
+    total, width = channels * (9 * 3 + 2), channels
+    for expansion, usual, count, stride in MOBILENET:
+        out = usual * channels // 32
+        for place in range(count):
+            wide = expansion * width
+            total += wide * (width + 9 + out) + 2 * (wide + wide + out)
+            if (stride == 1 or place > 0) and out != width:
+                total += width * out + 2 * out  # the shortcut
+            width = out
+    last = 40 * channels
+    return total + last * width + 2 * last + 10 * (last + 1)
+
+
 @pytest.mark.parametrize(
     ("build", "expected"),
     [
@@ -62,6 +77,8 @@ def gradients(module):
         (CNN, 64 * 28 + 64 * 577 + 128 * 4097 + 10 * 129),
         (partial(ResNet18, in_channels=1), 11_173_962 - 2 * 9 * 64),
         (partial(MobileNetV2, num_classes=2), 2_296_922 - 8 * 1281),
+        (MobileNetV2, mobilenet_parameters(32)),
+        (partial(MobileNetV2, channels=64), mobilenet_parameters(64)),
         (partial(CNN, num_classes=2, image_size=16), 1792 + 36_928 + 131_200 + 258),
         (
             partial(
