@@ -266,8 +266,8 @@ def summarise(rows: Rows) -> Iterator[str]:
             if None in found:  # a single expert dispatches nothing
                 cells.append("-")
             else:
-                mean, sd = fmean(found), pstdev(found)
-                cells.append(f"{mean:.{digits}f} ± {sd:.{digits}f}")
+                spread = f" ± {pstdev(found):.{digits}f}" if len(found) > 1 else ""
+                cells.append(f"{fmean(found):.{digits}f}{spread}")
         table.append(cells)
     width = max(len(name) for name, *_ in table)
     for name, accuracy, entropy in table:

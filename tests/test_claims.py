@@ -266,7 +266,7 @@ class WithoutTolerance(ast.NodeTransformer):
 
     def visit_Call(self, node):
         node.keywords = []
-        return node
+        return self.generic_visit(node)
 
 
 def stated(source):

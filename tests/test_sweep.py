@@ -154,7 +154,7 @@ def test_a_summary_has_a_line_for_each_configuration():
     head, *lines = summarise(rows)
     assert [" ".join(line.split()) for line in lines] == [
         "model=moe 95.00 ± 5.00 0.200 ± 0.100",
-        "model=single 70.00 ± 0.00 -",
+        "model=single 70.00 -",
     ]
     assert len({len(line) for line in (head, *lines)}) == 1  # columns, right-aligned
 
