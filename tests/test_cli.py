@@ -726,14 +726,19 @@ def test_the_commands_of_the_page_on_scaling_are_accepted(monkeypatch, line, tmp
     assert code_of(*shlex.split(line), "--out", tmp_path) == 0
 
 
-def test_the_page_on_scaling_shows_a_sweep_from_python_too(monkeypatch, tmp_path):
+def test_the_page_on_scaling_shows_a_sweep_from_python_too(monkeypatch, capsys):
+    def run(configurations, **_):
+        chosen.extend(configurations)
+        found = {"test_accuracy": 99.0, "dispatch_entropy": 0.5}
+        return [c.values() | found for c in configurations]
+
+    chosen = []
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a reader
-    monkeypatch.setattr(sweep, "run_sweep", lambda c, **_: c)
+    monkeypatch.setattr(sweep, "run_sweep", run)
     first, *_ = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-    exec(first, names := {})
-    assert names["rows"] == expand_grid(
-        {"router_lr": [0.3, 1, 3]}, num_experts=4, steps=100
-    )
+    exec(first, {})
+    assert chosen == expand_grid({"router_lr": [0.3, 1, 3]}, num_experts=4, steps=100)
+    assert "router_lr=3.0" in capsys.readouterr().out
 
 
 @pytest.fixture
