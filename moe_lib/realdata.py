@@ -46,7 +46,7 @@ def turn_and_shrink(
     Turned at full size (cubic splines, zero outside), smoothed by a Gaussian with a
     standard deviation of 1 pixel, averaged over blocks of 2 x 2, framed by one pixel of
     zeros. From models that take pixels as they are, the smoothing hides the traces of
-    interpolation, which tell how an image was turned; values below 1e-4 still hold some.
+    interpolation, which tell how an image was turned; values below 1e-4 keep some.
 
     Parameters
     ----------
