@@ -258,9 +258,10 @@ def summarise(rows: Rows) -> Iterator[str]:
     """
     varied = [name for name in FIELDS if len({row[name] for row in rows}) > 1]
     table = [["configuration", "test accuracy (%)", "dispatch entropy (nats)"]]
-    for values, batch in groupby(rows, key=lambda row: [row[name] for name in FIELDS]):
-        runs, of = list(batch), dict(zip(FIELDS, values, strict=True))
-        cells = [" ".join(f"{name}={of[name]}" for name in varied) or "the only one"]
+    for _, batch in groupby(rows, key=lambda row: [row[name] for name in FIELDS]):
+        runs = list(batch)
+        words = " ".join(f"{name}={runs[0][name]}" for name in varied)
+        cells = [words or "the only one"]
         for name, digits in (("test_accuracy", 2), ("dispatch_entropy", 3)):
             found = [run[name] for run in runs]
             if None in found:  # a single expert dispatches nothing
